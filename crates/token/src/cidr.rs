@@ -1,0 +1,181 @@
+//! Source networks in canonical text.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::Malformed;
+
+/// A network such as `10.20.0.0/16` or `2001:db8::/32`.
+///
+/// One network has one spelling (RFC 4632, RFC 5952): no host bits, no leading zeros, no
+/// IPv4-mapped IPv6, no zone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// Reads the canonical text of a network.
+    ///
+    /// # Errors
+    /// [`Malformed`] for any other spelling.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let malformed = Malformed { kind: "canonical CIDR" };
+        let (address, prefix) = text.split_once('/').ok_or(malformed)?;
+        let cidr = Self {
+            address: address.parse().map_err(|_| malformed)?,
+            prefix: prefix.parse().map_err(|_| malformed)?,
+        };
+        let canonical = cidr.prefix <= cidr.width()
+            && cidr.bits() & !cidr.mask() == 0
+            && !cidr.is_mapped()
+            && cidr.to_string() == text;
+        if canonical { Ok(cidr) } else { Err(malformed) }
+    }
+
+    /// The network of one address.
+    #[must_use]
+    pub fn host(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// Whether `address` lies inside. An IPv4-mapped IPv6 address counts as the IPv4 address that
+    /// it carries; a v4 network holds no other v6 address, and the other way about.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.covers(&Self::host(address))
+    }
+
+    /// Whether every address of `narrower` lies inside `self`.
+    #[must_use]
+    pub fn covers(&self, narrower: &Self) -> bool {
+        self.address.is_ipv4() == narrower.address.is_ipv4()
+            && self.prefix <= narrower.prefix
+            && narrower.bits() & self.mask() == self.bits()
+    }
+
+    fn width(&self) -> u8 {
+        if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// The address, left-aligned in 128 bits so that one mask serves both families.
+    fn bits(&self) -> u128 {
+        match self.address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+            IpAddr::V6(v6) => v6.to_bits(),
+        }
+    }
+
+    fn mask(&self) -> u128 {
+        u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0)
+    }
+
+    fn is_mapped(&self) -> bool {
+        let mapped = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0).to_bits();
+        self.address.is_ipv6() && self.prefix >= 96 && self.bits() >> 32 == mapped >> 32
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl fmt::Debug for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        Self::parse(&text)
+    }
+}
+
+impl std::str::FromStr for Cidr {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::parse(text)
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> Self {
+        cidr.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn n30_one_network_has_one_spelling() {
+        for good in ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.7/32", "::/0", "2001:db8::/32", "::1/128"]
+        {
+            assert_eq!(Cidr::parse(good).unwrap().to_string(), good);
+        }
+        for bad in [
+            "010.0.0.0/8",
+            "10.0.0.1/8",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "::ffff:10.0.0.0/104",
+            "::ffff:0:0/96",
+            "10.0.0.0/33",
+            "::/129",
+            "fe80::1%eth0/64",
+            "10.0.0.0",
+            "10.0.0.0/",
+            "2001:DB8::/32",
+            "2001:db8:0::/32",
+            "2001:db8::1/32",
+            "",
+            "/8",
+            " 10.0.0.0/8",
+            "10/8",
+        ] {
+            assert!(Cidr::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn n138_mapped_addresses_are_folded_and_no_others() {
+        let ten = Cidr::parse("10.0.0.0/8").unwrap();
+        assert!(ten.contains("::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!ten.contains("::10.0.0.1".parse().unwrap()));
+        assert!(!ten.contains("64:ff9b::a00:1".parse().unwrap()));
+        assert!(!Cidr::parse("::/0").unwrap().contains("10.0.0.1".parse().unwrap()));
+        assert!(!Cidr::parse("0.0.0.0/0").unwrap().contains("2001:db8::1".parse().unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn containment_agrees_with_ipnet(bits: u32, prefix in 0u8..=32, address: u32) {
+            let theirs = ipnet::Ipv4Net::new(bits.into(), prefix).unwrap().trunc();
+            let ours = Cidr::parse(&theirs.to_string()).unwrap();
+            let near = theirs.network().to_bits() ^ (address >> prefix.min(31));
+            for ip in [std::net::Ipv4Addr::from_bits(address), near.into()] {
+                prop_assert_eq!(ours.contains(ip.into()), theirs.contains(&ip));
+            }
+        }
+
+        #[test]
+        fn containment_agrees_with_ipnet_v6(bits: u128, prefix in 0u8..=128, flip in 0u32..128) {
+            let theirs = ipnet::Ipv6Net::new(bits.into(), prefix).unwrap().trunc();
+            let Ok(ours) = Cidr::parse(&theirs.to_string()) else { return Ok(()) };
+            let ip = Ipv6Addr::from_bits(bits ^ (1 << flip));
+            prop_assume!(ip.to_ipv4_mapped().is_none());
+            prop_assert_eq!(ours.contains(ip.into()), theirs.contains(&ip));
+        }
+    }
+}
