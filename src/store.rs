@@ -1,0 +1,139 @@
+//! What must outlive the process, in SQLite (embedded, one process) or Postgres (two replicas or
+//! more). One file per table, in free functions: a write takes the [`Tx`] it belongs to, a read
+//! takes whatever [`Session`] is at hand. Times are arguments; nothing here reads a clock.
+//!
+//! The order of locks, for whoever takes more than one: [`Lock`], then [`installation::lock`], then
+//! rows by id.
+
+mod column;
+mod error;
+mod gate;
+mod postgres;
+mod schema;
+mod session;
+mod sqlite;
+
+pub mod audit;
+pub mod clients;
+pub mod credentials;
+pub mod deny_batches;
+pub mod deny_entries;
+pub mod deny_snapshots;
+pub mod idempotency;
+pub mod installation;
+pub mod keys_documents;
+pub mod policies;
+pub mod revocations;
+pub mod signing_keys;
+pub mod tokens;
+
+pub use error::StoreError;
+pub use session::{Conn, Reader, Session, Tx};
+
+use secrecy::{ExposeSecret, SecretString};
+use session::{Lent, on};
+use std::sync::Arc;
+
+/// The database. A clone is another handle to the same pools.
+#[derive(Clone)]
+pub struct Store(Arc<Database>);
+
+enum Database {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+/// What a transaction excludes from the moment it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Issues tokens: runs beside other mints, never beside a revocation. On Postgres each
+    /// statement, and each pause between two, ends after 500 ms.
+    Mint,
+    /// Revokes: alone. Has connections of its own and, on SQLite, goes before all who wait.
+    Revoke,
+    /// Changes what neither of them reads without locking its row.
+    Admin,
+}
+
+impl Store {
+    /// Opens `sqlite:PATH` (made with mode 0600 where absent) or `postgres://..`.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`] for anything else, [`StoreError::Unsafe`] where another process has
+    /// the SQLite file or it lies on a network file system, [`StoreError::Unavailable`] where
+    /// the database does not answer.
+    pub async fn connect(url: &SecretString) -> Result<Self, StoreError> {
+        let url = url.expose_secret();
+        let database = match url.split_once(':') {
+            Some(("sqlite", path)) => Database::Sqlite(sqlite::Sqlite::open(path).await?),
+            Some(("postgres" | "postgresql", _)) => {
+                Database::Postgres(postgres::Postgres::open(url).await?)
+            }
+            _ => return Err(StoreError::Url("it begins with neither sqlite: nor postgres:")),
+        };
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// Brings the tables up to this binary's version. Several processes may do so at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] where a newer binary was here first; nothing is changed then.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match &*self.0 {
+            Database::Sqlite(db) => schema::migrate_sqlite(&db.writer).await,
+            Database::Postgres(db) => schema::migrate_postgres(&db.general).await,
+        }
+    }
+
+    /// Refuses a database on which this binary must not serve.
+    ///
+    /// # Errors
+    /// [`StoreError::NotMigrated`], [`StoreError::Newer`], or [`StoreError::Unsafe`] where a
+    /// setting would lose what was acknowledged.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        schema::check_version(&mut self.read().await?).await?;
+        schema::check_durability(&mut self.begin(Lock::Admin).await?).await
+    }
+
+    /// Begins a transaction that holds `lock`. One that is dropped is rolled back.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after 2 s without a connection or its turn, 5 s for
+    /// [`Lock::Revoke`].
+    pub async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
+        match &*self.0 {
+            Database::Sqlite(db) => db.begin(lock).await,
+            Database::Postgres(db) => db.begin(lock).await,
+        }
+    }
+
+    /// A connection that only reads, for everything but revocation and the feed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after 2 s without one.
+    pub async fn read(&self) -> Result<Reader, StoreError> {
+        Ok(Reader(match &*self.0 {
+            Database::Sqlite(db) => Lent::Sqlite(db.readers.acquire().await?),
+            Database::Postgres(db) => Lent::Postgres(db.general.acquire().await?),
+        }))
+    }
+
+    /// A connection that only reads, from those kept for revocation and the feed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after 2 s without one.
+    pub async fn read_reserved(&self) -> Result<Reader, StoreError> {
+        Ok(Reader(match &*self.0 {
+            Database::Sqlite(db) => Lent::Sqlite(db.reserved.acquire().await?),
+            Database::Postgres(db) => Lent::Postgres(db.reserved.acquire().await?),
+        }))
+    }
+
+    /// Closes every connection, after the transactions under way.
+    pub async fn close(&self) {
+        match &*self.0 {
+            Database::Sqlite(db) => db.close().await,
+            Database::Postgres(db) => db.close().await,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Those who may ask for tokens.
+
+use super::column::Flag;
+use super::{Conn, Session, StoreError, Tx, on};
+use sqlx::QueryBuilder;
+
+/// A client. Times are seconds.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Client {
+    /// `tenant/name`.
+    pub id: String,
+    /// The part before the slash.
+    pub tenant: String,
+    /// The name of its policy.
+    pub policy: String,
+    /// Who keeps its secret: `vault` or `embedded`.
+    pub source: String,
+    /// Whether it may ask at all.
+    #[sqlx(try_from = "Flag")]
+    pub enabled: bool,
+    /// For how many seconds the version before the newest is still good.
+    pub overlap: i64,
+    /// By when its secret is to be rotated.
+    pub rotate_by: Option<i64>,
+    /// When it was made.
+    pub created: i64,
+    /// When its secret was last rotated.
+    pub rotated: Option<i64>,
+    /// When it last minted.
+    pub last_used: Option<i64>,
+    /// From where.
+    pub last_address: Option<String>,
+    /// How many tokens it ever got.
+    pub mints: i64,
+    /// When it was deleted; its history is kept.
+    pub deleted: Option<i64>,
+}
+
+/// What to change in a client; `None` leaves a member as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change<'a> {
+    /// Another policy's name.
+    pub policy: Option<&'a str>,
+    /// Whether it may ask.
+    pub enabled: Option<bool>,
+    /// Seconds.
+    pub overlap: Option<i64>,
+    /// Seconds; `Some(None)` takes the date away.
+    pub rotate_by: Option<Option<i64>>,
+    /// Seconds.
+    pub rotated: Option<i64>,
+    /// Seconds; a deleted client stays deleted.
+    pub deleted: Option<i64>,
+}
+
+/// What a group of mints used of one client.
+#[derive(Clone, Debug)]
+pub struct Use<'a> {
+    /// The client.
+    pub id: &'a str,
+    /// How many tokens.
+    pub mints: i64,
+    /// Seconds.
+    pub at: i64,
+    /// The address that asked last.
+    pub address: Option<&'a str>,
+}
+
+/// # Errors
+/// [`StoreError::Conflict`] where the name is, or was, taken.
+pub async fn insert(tx: &mut Tx, client: &Client) -> Result<(), StoreError> {
+    let sql = "INSERT INTO clients (id, tenant, policy, source, enabled, overlap, rotate_by, \
+               created, rotated, last_used, last_address, mints, deleted) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    on!(tx, |c| sqlx::query(sql)
+        .bind(&client.id)
+        .bind(&client.tenant)
+        .bind(&client.policy)
+        .bind(&client.source)
+        .bind(i64::from(client.enabled))
+        .bind(client.overlap)
+        .bind(client.rotate_by)
+        .bind(client.created)
+        .bind(client.rotated)
+        .bind(client.last_used)
+        .bind(&client.last_address)
+        .bind(client.mints)
+        .bind(client.deleted)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+/// The client, deleted or not.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_id(from: &mut impl Session, id: &str) -> Result<Option<Client>, StoreError> {
+    let sql = "SELECT * FROM clients WHERE id = $1";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
+}
+
+/// Those of `ids` that there are, in no order.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_ids(from: &mut impl Session, ids: &[&str]) -> Result<Vec<Client>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM clients WHERE id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(*id);
+        }
+        query.push(")").build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// Those that are not deleted, newest first, from behind the client `after` on.
+///
+/// # Errors
+/// As any statement.
+pub async fn list(
+    from: &mut impl Session,
+    tenant: Option<&str>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Client>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM clients WHERE deleted IS NULL");
+        if let Some(tenant) = tenant {
+            query.push(" AND tenant = ").push_bind(tenant);
+        }
+        if let Some(after) = after {
+            query
+                .push(" AND (created, id) < (SELECT created, id FROM clients WHERE id = ")
+                .push_bind(after)
+                .push(")");
+        }
+        query.push(" ORDER BY created DESC, id DESC LIMIT ").push_bind(i64::from(limit));
+        query.build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// The client as changed; `None` where there is none.
+///
+/// # Errors
+/// As any statement.
+pub async fn update(
+    tx: &mut Tx,
+    id: &str,
+    change: &Change<'_>,
+) -> Result<Option<Client>, StoreError> {
+    let sql = "UPDATE clients SET policy = coalesce($2, policy), enabled = coalesce($3, enabled), \
+               overlap = coalesce($4, overlap), \
+               rotate_by = CASE WHEN $5 = 1 THEN $6 ELSE rotate_by END, \
+               rotated = coalesce($7, rotated), deleted = coalesce(deleted, $8) \
+               WHERE id = $1 RETURNING *";
+    Ok(on!(tx, |c| sqlx::query_as(sql)
+        .bind(id)
+        .bind(change.policy)
+        .bind(change.enabled.map(i64::from))
+        .bind(change.overlap)
+        .bind(i64::from(change.rotate_by.is_some()))
+        .bind(change.rotate_by.flatten())
+        .bind(change.rotated)
+        .bind(change.deleted)
+        .fetch_optional(c)
+        .await?))
+}
+
+/// Adds up what a group of mints used, one [`Use`] for each client.
+///
+/// # Errors
+/// As any statement.
+pub async fn mark_used(tx: &mut Tx, uses: &[Use<'_>]) -> Result<(), StoreError> {
+    if uses.is_empty() {
+        return Ok(());
+    }
+    // Two groups that share clients lock them in one order.
+    if let Conn::Postgres(c) = tx.conn() {
+        let ids: Vec<&str> = uses.iter().map(|u| u.id).collect();
+        let sql = "SELECT 1 FROM clients WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+        sqlx::query(sql).bind(ids).execute(c).await?;
+    }
+    on!(tx, |c| {
+        let mut query = QueryBuilder::new("WITH used (id, mints, at, address) AS (");
+        query.push_values(uses, |mut row, u| {
+            row.push_bind(u.id).push_bind(u.mints).push_bind(u.at).push_bind(u.address);
+        });
+        query.push(
+            ") UPDATE clients SET mints = clients.mints + used.mints, last_used = used.at, \
+             last_address = used.address FROM used WHERE clients.id = used.id",
+        );
+        query.build().execute(c).await.map(drop)?;
+    });
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The signed batches of the deny list, byte for byte as they are published.
+
+use super::column::Bytes;
+use super::{Session, StoreError, Tx, on};
+
+/// A batch.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Batch {
+    /// A UUIDv7 in text.
+    pub epoch: String,
+    /// From 1 up within the epoch.
+    pub seq: i64,
+    /// Seconds.
+    pub at: i64,
+    /// SHA-256 of its payload.
+    #[sqlx(try_from = "Bytes")]
+    pub head: [u8; 32],
+    /// The signed batch; `None` once only its head is kept.
+    pub jws: Option<String>,
+}
+
+/// # Errors
+/// [`StoreError::Conflict`] where the number is taken.
+pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {
+    let sql = "INSERT INTO deny_batches (epoch, seq, at, head, jws) VALUES ($1, $2, $3, $4, $5)";
+    on!(tx, |c| sqlx::query(sql)
+        .bind(&batch.epoch)
+        .bind(batch.seq)
+        .bind(batch.at)
+        .bind(batch.head.as_slice())
+        .bind(&batch.jws)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+/// Those that follow `seq`, in order, heads alone included.
+///
+/// # Errors
+/// As any statement.
+pub async fn after(
+    from: &mut impl Session,
+    epoch: &str,
+    seq: i64,
+    limit: u32,
+) -> Result<Vec<Batch>, StoreError> {
+    let sql = "SELECT * FROM deny_batches WHERE epoch = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    Ok(on!(from, |c| sqlx::query_as(sql)
+        .bind(epoch)
+        .bind(seq)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?))
+}
+
+/// One batch.
+///
+/// # Errors
+/// As any statement.
+pub async fn one(
+    from: &mut impl Session,
+    epoch: &str,
+    seq: i64,
+) -> Result<Option<Batch>, StoreError> {
+    let sql = "SELECT * FROM deny_batches WHERE epoch = $1 AND seq = $2";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(epoch).bind(seq).fetch_optional(c).await?))
+}
+
+/// Keeps only the head of batches made before `before` (seconds), `limit` at most; says of how
+/// many.
+///
+/// # Errors
+/// As any statement.
+pub async fn prune_to_heads(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
+    let sql = "UPDATE deny_batches SET jws = NULL WHERE (epoch, seq) IN \
+               (SELECT epoch, seq FROM deny_batches WHERE at < $1 AND jws IS NOT NULL \
+               ORDER BY at LIMIT $2)";
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// Forgets batches made before `before` (seconds), heads and all, `limit` at most; says how many.
+/// The last one of the installation stays.
+///
+/// # Errors
+/// As any statement.
+pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM deny_batches WHERE (epoch, seq) IN \
+               (SELECT b.epoch, b.seq FROM deny_batches b WHERE b.at < $1 AND NOT EXISTS \
+               (SELECT 1 FROM installation i WHERE i.epoch = b.epoch AND i.seq = b.seq) \
+               ORDER BY b.at LIMIT $2)";
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(c)
+        .await?
+        .rows_affected()))
+}

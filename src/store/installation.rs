@@ -1,0 +1,108 @@
+//! The one row that says who issues, and up to where the deny list is numbered.
+
+use super::column::{Bytes, moment};
+use super::{Conn, Session, StoreError, Tx, on};
+use uuid::Uuid;
+
+/// The numbering row.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Installation {
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The deny list's epoch, a UUIDv7 in text.
+    pub epoch: String,
+    /// The last batch's number, 0 before the first.
+    pub seq: i64,
+    /// SHA-256 of the last batch's payload, of the epoch's text before the first.
+    #[sqlx(try_from = "Bytes")]
+    pub head: [u8; 32],
+    /// The last keys document's version, 0 before the first.
+    pub keys_version: i64,
+    /// Seconds.
+    pub created: i64,
+}
+
+/// Makes the row; false where there is one already.
+///
+/// # Errors
+/// As any statement.
+pub async fn create(tx: &mut Tx, row: &Installation) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO installation \
+               (one, issuer, epoch, seq, head, newest_ms, keys_version, created) \
+               VALUES (1, $1, $2, $3, $4, $5, $6, $7) ON CONFLICT (one) DO NOTHING";
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(&row.issuer)
+        .bind(&row.epoch)
+        .bind(row.seq)
+        .bind(row.head.as_slice())
+        .bind(row.created * 1000)
+        .bind(row.keys_version)
+        .bind(row.created)
+        .execute(c)
+        .await?
+        .rows_affected()
+        == 1))
+}
+
+/// The row as it is; `None` before bootstrap.
+///
+/// # Errors
+/// As any statement.
+pub async fn read(from: &mut impl Session) -> Result<Option<Installation>, StoreError> {
+    let sql = "SELECT issuer, epoch, seq, head, keys_version, created FROM installation";
+    Ok(on!(from, |c| sqlx::query_as(sql).fetch_optional(c).await?))
+}
+
+/// The row, and nobody else numbers anything until the transaction ends.
+///
+/// # Errors
+/// As any statement.
+pub async fn lock(tx: &mut Tx) -> Result<Option<Installation>, StoreError> {
+    if let Conn::Postgres(c) = tx.conn() {
+        sqlx::query("SELECT 1 FROM installation FOR UPDATE").execute(c).await?;
+    }
+    read(tx).await
+}
+
+/// Numbers a batch: `seq` becomes the last, `at_ms` the newest time on record.
+///
+/// # Errors
+/// [`StoreError::Conflict`] unless `seq` follows the last one.
+pub async fn advance(tx: &mut Tx, seq: i64, head: &[u8; 32], at_ms: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE installation SET seq = $1, head = $2, \
+               newest_ms = CASE WHEN newest_ms < $3 THEN $3 ELSE newest_ms END \
+               WHERE seq = $1 - 1";
+    let advanced = on!(tx, |c| sqlx::query(sql)
+        .bind(seq)
+        .bind(head.as_slice())
+        .bind(at_ms)
+        .execute(c)
+        .await?
+        .rows_affected());
+    if advanced == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+}
+
+/// Numbers a keys document.
+///
+/// # Errors
+/// [`StoreError::Conflict`] unless `version` is greater than the last one.
+pub async fn set_keys_version(tx: &mut Tx, version: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE installation SET keys_version = $1 WHERE keys_version < $1";
+    let set = on!(tx, |c| sqlx::query(sql).bind(version).execute(c).await?.rows_affected());
+    if set == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+}
+
+/// The newest time on record, in milliseconds: that of the last batch or of the newest token,
+/// whose jti begins with it. Mints do not write it here, or each would wait for this row.
+pub(super) async fn newest_ms(from: &mut impl Session) -> Result<i64, StoreError> {
+    #[derive(sqlx::FromRow)]
+    struct Newest {
+        batch: Option<i64>,
+        #[sqlx(try_from = "Bytes")]
+        token: Option<Uuid>,
+    }
+    let sql = "SELECT (SELECT newest_ms FROM installation) AS batch, \
+               (SELECT jti FROM tokens ORDER BY jti DESC LIMIT 1) AS token";
+    let newest: Newest = on!(from, |c| sqlx::query_as(sql).fetch_one(c).await?);
+    Ok(newest.batch.unwrap_or(0).max(newest.token.map_or(0, moment)))
+}

@@ -1,0 +1,95 @@
+//! Policies, every version of each.
+
+use super::{Session, StoreError, Tx, on};
+use sqlx::QueryBuilder;
+
+/// One version of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Policy {
+    /// `tenant/name`.
+    pub name: String,
+    /// From 1 up.
+    pub version: i64,
+    /// The client that applied it.
+    pub author: String,
+    /// Seconds.
+    pub at: i64,
+    /// JSON.
+    pub body: String,
+}
+
+/// Adds the next version, and says which that is.
+///
+/// # Errors
+/// [`StoreError::Conflict`] where somebody else adds one to the same policy just now.
+pub async fn insert(
+    tx: &mut Tx,
+    name: &str,
+    author: &str,
+    at: i64,
+    body: &str,
+) -> Result<i64, StoreError> {
+    let sql = "INSERT INTO policies (name, version, author, at, body) \
+               SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4 \
+               FROM policies WHERE name = $1 RETURNING version";
+    Ok(on!(tx, |c| sqlx::query_scalar(sql)
+        .bind(name)
+        .bind(author)
+        .bind(at)
+        .bind(body)
+        .fetch_one(c)
+        .await?))
+}
+
+/// The version that counts.
+///
+/// # Errors
+/// As any statement.
+pub async fn latest(from: &mut impl Session, name: &str) -> Result<Option<Policy>, StoreError> {
+    let sql = "SELECT * FROM policies WHERE name = $1 ORDER BY version DESC LIMIT 1";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(name).fetch_optional(c).await?))
+}
+
+/// One version.
+///
+/// # Errors
+/// As any statement.
+pub async fn version(
+    from: &mut impl Session,
+    name: &str,
+    version: i64,
+) -> Result<Option<Policy>, StoreError> {
+    let sql = "SELECT * FROM policies WHERE name = $1 AND version = $2";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(name).bind(version).fetch_optional(c).await?))
+}
+
+/// The latest version of each, newest first, from behind the (time, name) `after` on. `tenant`
+/// is a name's part before the slash.
+///
+/// # Errors
+/// As any statement.
+pub async fn list(
+    from: &mut impl Session,
+    tenant: Option<&str>,
+    after: Option<(i64, &str)>,
+    limit: u32,
+) -> Result<Vec<Policy>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new(
+            "SELECT * FROM policies p WHERE version = \
+             (SELECT max(version) FROM policies WHERE name = p.name)",
+        );
+        if let Some(tenant) = tenant {
+            query
+                .push(" AND substr(name, 1, ")
+                .push_bind(tenant.len() as i64 + 1)
+                .push(") = ")
+                .push_bind(format!("{tenant}/"));
+        }
+        if let Some((at, name)) = after {
+            query.push(" AND (at, name) < (").push_bind(at).push(", ").push_bind(name).push(")");
+        }
+        query.push(" ORDER BY at DESC, name DESC LIMIT ").push_bind(i64::from(limit));
+        query.build_query_as().fetch_all(c).await?
+    }))
+}

@@ -1,0 +1,61 @@
+use super::session::Begun;
+use super::{Lock, StoreError, Tx};
+use sqlx::PgPool;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::PgConnectOptions;
+use std::time::Duration;
+
+/// Two pools: whatever holds the general one up, revocation and the feed have their own.
+pub(super) struct Postgres {
+    pub(super) general: PgPool,
+    pub(super) reserved: PgPool,
+}
+
+/// The advisory lock, shared by mints and exclusive to revocations: "scrip" in ASCII.
+const MINTS_AND_REVOCATIONS: i64 = 0x73_63_72_69_70;
+
+impl Postgres {
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        // The parser's error may quote the URL.
+        let options: PgConnectOptions =
+            url.parse().map_err(|_| StoreError::Url("it is no postgres: URL"))?;
+        // A replica that is paused holds the others up no longer than this.
+        let options = options.application_name("scrip").options([
+            ("statement_timeout", "10s"),
+            ("lock_timeout", "5s"),
+            ("idle_in_transaction_session_timeout", "5s"),
+        ]);
+        let pool =
+            |size| PoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(2));
+        Ok(Self {
+            general: pool(10).connect_with(options.clone()).await?,
+            reserved: pool(4).connect_lazy_with(options),
+        })
+    }
+
+    pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
+        let pool = match lock {
+            Lock::Revoke => &self.reserved,
+            Lock::Mint | Lock::Admin => &self.general,
+        };
+        // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
+        let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let take = match lock {
+            Lock::Mint => {
+                "SELECT set_config('lock_timeout', '500ms', true), \
+                 set_config('statement_timeout', '500ms', true), \
+                 set_config('idle_in_transaction_session_timeout', '500ms', true), \
+                 pg_advisory_xact_lock_shared($1)"
+            }
+            Lock::Revoke => "SELECT pg_advisory_xact_lock($1)",
+            Lock::Admin => return Ok(Tx(Begun::Postgres(tx))),
+        };
+        sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx).await?;
+        Ok(Tx(Begun::Postgres(tx)))
+    }
+
+    pub(super) async fn close(&self) {
+        self.general.close().await;
+        self.reserved.close().await;
+    }
+}

@@ -1,0 +1,97 @@
+use super::gate::Turn;
+use super::{StoreError, installation};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+
+/// Whatever can be read through: a [`Reader`], or the [`Tx`] whose own writes shall be seen.
+pub trait Session: Send {
+    /// The connection underneath.
+    fn conn(&mut self) -> Conn<'_>;
+}
+
+/// A connection to either database.
+pub enum Conn<'c> {
+    /// To the embedded one.
+    Sqlite(&'c mut SqliteConnection),
+    /// To a server.
+    Postgres(&'c mut PgConnection),
+}
+
+/// Expands `$body` once for each database. The statement is one text: `$1`, `ON CONFLICT` and
+/// `RETURNING` mean the same to both.
+macro_rules! on {
+    ($session:expr, |$conn:ident| $body:expr) => {
+        match $crate::store::Session::conn($session) {
+            $crate::store::Conn::Sqlite($conn) => $body,
+            $crate::store::Conn::Postgres($conn) => $body,
+        }
+    };
+}
+
+pub(super) use on;
+
+/// A connection outside any transaction: each statement sees what is committed by then.
+pub struct Reader(pub(super) Lent);
+
+pub(super) enum Lent {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Session for Reader {
+    fn conn(&mut self) -> Conn<'_> {
+        match &mut self.0 {
+            Lent::Sqlite(conn) => Conn::Sqlite(conn),
+            Lent::Postgres(conn) => Conn::Postgres(conn),
+        }
+    }
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it leaves nothing.
+#[must_use]
+pub struct Tx(pub(super) Begun);
+
+pub(super) enum Begun {
+    /// The turn comes second: it is dropped, and the next writer called, after the transaction.
+    Sqlite(Transaction<'static, Sqlite>, Turn),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Session for Tx {
+    fn conn(&mut self) -> Conn<'_> {
+        match &mut self.0 {
+            Begun::Sqlite(tx, _) => Conn::Sqlite(tx),
+            Begun::Postgres(tx) => Conn::Postgres(tx),
+        }
+    }
+}
+
+impl Tx {
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it is not known whether it was.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.0 {
+            Begun::Sqlite(tx, _turn) => tx.commit().await?,
+            Begun::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Database time in milliseconds: Postgres' own clock, read now and so after the locks that
+    /// are held; `clock_ms` on SQLite. Never behind the newest time on record.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn now_ms(&mut self, clock_ms: i64) -> Result<i64, StoreError> {
+        let clock_ms = match self.conn() {
+            Conn::Sqlite(_) => clock_ms,
+            Conn::Postgres(conn) => {
+                let sql = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+                sqlx::query_scalar(sql).fetch_one(conn).await?
+            }
+        };
+        Ok(clock_ms.max(installation::newest_ms(self).await?))
+    }
+}

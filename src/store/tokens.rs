@@ -1,0 +1,236 @@
+//! The inventory of issued tokens: a record each, never the token.
+
+use super::column::{Bytes, floor};
+use super::{Conn, Session, StoreError, Tx, on};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+/// The record of one token. Times are seconds.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Token {
+    /// Its name, a UUIDv7 of `iat`'s second.
+    #[sqlx(try_from = "Bytes")]
+    pub jti: Uuid,
+    /// The claim of this name, as are the following.
+    pub tenant: String,
+    /// `client_id`.
+    pub client: String,
+    /// `sub`.
+    pub sub: String,
+    /// `aud`.
+    pub aud: String,
+    /// The key that signs it.
+    pub kid: String,
+    /// `cred`.
+    pub cred: Option<String>,
+    /// `iat`.
+    pub iat: i64,
+    /// `exp`.
+    pub exp: i64,
+    /// All its claims, JSON.
+    pub claims: String,
+}
+
+/// Which tokens.
+#[derive(Clone, Copy, Debug)]
+pub enum Matching<'a> {
+    /// Those of a client.
+    Client(&'a str),
+    /// Those of a tenant.
+    Tenant(&'a str),
+    /// Those about a subject in a tenant.
+    Sub {
+        /// The tenant.
+        tenant: &'a str,
+        /// `sub`.
+        id: &'a str,
+    },
+    /// Those traded for a version of a client's master credential.
+    Cred {
+        /// The client.
+        client: &'a str,
+        /// `cred`.
+        version: &'a str,
+    },
+    /// Those signed by a key.
+    Kid(&'a str),
+    /// Every one.
+    All,
+}
+
+/// Pushes the condition that a [`Matching`] stands for.
+macro_rules! push_matching {
+    ($query:ident, $which:expr) => {
+        match $which {
+            Matching::Client(id) => $query.push("client = ").push_bind(id),
+            Matching::Tenant(tenant) => $query.push("tenant = ").push_bind(tenant),
+            Matching::Sub { tenant, id } => {
+                $query.push("tenant = ").push_bind(tenant).push(" AND sub = ").push_bind(id)
+            }
+            Matching::Cred { client, version } => {
+                $query.push("client = ").push_bind(client).push(" AND cred = ").push_bind(version)
+            }
+            Matching::Kid(kid) => $query.push("kid = ").push_bind(kid),
+            Matching::All => $query.push("1 = 1"),
+        }
+    };
+}
+
+/// Records a group of tokens, all or none.
+///
+/// # Errors
+/// [`StoreError::Conflict`] where a jti is taken.
+pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError> {
+    match tx.conn() {
+        // A group of any size is one statement, planned once.
+        Conn::Postgres(c) => {
+            macro_rules! column {
+                ($token:ident => $value:expr) => {
+                    tokens.iter().map(|$token| $value).collect::<Vec<_>>()
+                };
+            }
+            let sql = "INSERT INTO tokens \
+                       (jti, tenant, client, sub, aud, kid, cred, iat, exp, claims) \
+                       SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], \
+                       $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::text[])";
+            sqlx::query(sql)
+                .bind(column!(t => t.jti.as_bytes().as_slice()))
+                .bind(column!(t => t.tenant.as_str()))
+                .bind(column!(t => t.client.as_str()))
+                .bind(column!(t => t.sub.as_str()))
+                .bind(column!(t => t.aud.as_str()))
+                .bind(column!(t => t.kid.as_str()))
+                .bind(column!(t => t.cred.as_deref()))
+                .bind(column!(t => t.iat))
+                .bind(column!(t => t.exp))
+                .bind(column!(t => t.claims.as_str()))
+                .execute(c)
+                .await?;
+        }
+        // As many rows as SQLite's 32,766 parameters allow for in a round figure.
+        Conn::Sqlite(c) => {
+            for tokens in tokens.chunks(1000) {
+                let mut query = QueryBuilder::new(
+                    "INSERT INTO tokens \
+                     (jti, tenant, client, sub, aud, kid, cred, iat, exp, claims) ",
+                );
+                query.push_values(tokens, |mut row, t| {
+                    row.push_bind(t.jti.as_bytes().as_slice())
+                        .push_bind(&t.tenant)
+                        .push_bind(&t.client)
+                        .push_bind(&t.sub)
+                        .push_bind(&t.aud)
+                        .push_bind(&t.kid)
+                        .push_bind(&t.cred)
+                        .push_bind(t.iat)
+                        .push_bind(t.exp)
+                        .push_bind(&t.claims);
+                });
+                query.build().execute(&mut *c).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The record of a token.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_jti(from: &mut impl Session, jti: Uuid) -> Result<Option<Token>, StoreError> {
+    let sql = "SELECT * FROM tokens WHERE jti = $1";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(jti.as_bytes().as_slice()).fetch_optional(c).await?))
+}
+
+/// Those that match, newest first, from behind the token `after` on.
+///
+/// # Errors
+/// As any statement.
+pub async fn list(
+    from: &mut impl Session,
+    which: Matching<'_>,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Token>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM tokens WHERE ");
+        push_matching!(query, which);
+        if let Some(after) = after {
+            query.push(" AND jti < ").push_bind(after.as_bytes().as_slice());
+        }
+        query.push(" ORDER BY jti DESC LIMIT ").push_bind(i64::from(limit));
+        query.build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// `iat` of the newest token that matches, of those issued at `since` (seconds) or later.
+///
+/// # Errors
+/// As any statement.
+pub async fn newest_iat(
+    from: &mut impl Session,
+    which: Matching<'_>,
+    since: i64,
+) -> Result<Option<i64>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT iat FROM tokens WHERE ");
+        push_matching!(query, which);
+        query.push(" AND jti >= ").push_bind(floor(since * 1000).to_vec());
+        query.push(" ORDER BY jti DESC LIMIT 1");
+        query.build_query_scalar().fetch_optional(c).await?
+    }))
+}
+
+/// How many tokens that match are live at `now`, for each client that has any. `since` is `now`
+/// less the longest life a token can have: older ones need not be looked at.
+///
+/// # Errors
+/// As any statement.
+pub async fn live_by_client(
+    from: &mut impl Session,
+    which: Matching<'_>,
+    since: i64,
+    now: i64,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT client, count(*) FROM tokens WHERE ");
+        push_matching!(query, which);
+        query.push(" AND jti >= ").push_bind(floor(since * 1000).to_vec());
+        query.push(" AND exp > ").push_bind(now);
+        query.push(" GROUP BY client ORDER BY client");
+        query.build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// The clients that have a token live at `now`; `since` as in [`live_by_client`].
+///
+/// # Errors
+/// As any statement.
+pub async fn clients_with_live(
+    from: &mut impl Session,
+    since: i64,
+    now: i64,
+) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT id FROM clients WHERE EXISTS (SELECT 1 FROM tokens \
+               WHERE client = clients.id AND jti >= $1 AND exp > $2) ORDER BY id";
+    Ok(on!(from, |c| sqlx::query_scalar(sql)
+        .bind(floor(since * 1000).to_vec())
+        .bind(now)
+        .fetch_all(c)
+        .await?))
+}
+
+/// Forgets the oldest of those issued before `before` (seconds), `limit` at most; says how many.
+///
+/// # Errors
+/// As any statement.
+pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM tokens WHERE jti IN \
+               (SELECT jti FROM tokens WHERE jti < $1 ORDER BY jti LIMIT $2)";
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(floor(before * 1000).to_vec())
+        .bind(i64::from(limit))
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
