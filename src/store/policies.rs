@@ -80,11 +80,9 @@ pub async fn list(
              (SELECT max(version) FROM policies WHERE name = p.name)",
         );
         if let Some(tenant) = tenant {
-            query
-                .push(" AND substr(name, 1, ")
-                .push_bind(tenant.len() as i64 + 1)
-                .push(") = ")
-                .push_bind(format!("{tenant}/"));
+            let tenant = format!("{tenant}/");
+            query.push(" AND substr(name, 1, length(").push_bind(tenant.clone());
+            query.push(")) = ").push_bind(tenant);
         }
         if let Some((at, name)) = after {
             query.push(" AND (at, name) < (").push_bind(at).push(", ").push_bind(name).push(")");

@@ -19,11 +19,11 @@ impl Postgres {
         // The parser's error may quote the URL.
         let options: PgConnectOptions =
             url.parse().map_err(|_| StoreError::Url("it is no postgres: URL"))?;
-        // A replica that is paused holds the others up no longer than this.
+        // A replica that pauses in a transaction is thrown out while others still wait for its lock.
         let options = options.application_name("scrip").options([
             ("statement_timeout", "10s"),
             ("lock_timeout", "5s"),
-            ("idle_in_transaction_session_timeout", "5s"),
+            ("idle_in_transaction_session_timeout", "2s"),
         ]);
         let pool =
             |size| PoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(2));

@@ -1,0 +1,236 @@
+use super::{Fresh, HOSTILE};
+use scrip::store::{Lock, StoreError, clients, credentials, policies};
+
+on_both![
+    a_client_comes_back_as_it_was,
+    a_name_is_taken_for_ever,
+    only_what_is_named_changes,
+    the_list_has_pages_newest_first,
+    use_adds_up,
+    n151_hostile_text_is_text,
+    n123_a_nul_is_stored_or_refused,
+    a_credential_ends_once,
+    policies_have_versions,
+];
+
+fn client(id: &str, created: i64) -> clients::Client {
+    clients::Client {
+        id: id.to_owned(),
+        tenant: id.split('/').next().unwrap().to_owned(),
+        policy: "acme/chat".to_owned(),
+        source: "embedded".to_owned(),
+        enabled: true,
+        overlap: 86400,
+        rotate_by: Some(1_800_000_000),
+        created,
+        rotated: None,
+        last_used: None,
+        last_address: None,
+        mints: 0,
+        deleted: None,
+    }
+}
+
+async fn a_client_comes_back_as_it_was(store: &Fresh) {
+    let billing = client("acme/billing", 10);
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    clients::insert(&mut tx, &billing).await.unwrap();
+    assert_eq!(clients::by_id(&mut tx, "acme/billing").await.unwrap().as_ref(), Some(&billing));
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    assert_eq!(clients::by_id(&mut reader, "acme/billing").await.unwrap(), Some(billing.clone()));
+    assert_eq!(clients::by_id(&mut reader, "acme/other").await.unwrap(), None);
+    let both = clients::by_ids(&mut reader, &["acme/billing", "acme/other"]).await.unwrap();
+    assert_eq!(both, [billing]);
+    assert_eq!(clients::by_ids(&mut reader, &[]).await.unwrap(), []);
+}
+
+async fn a_name_is_taken_for_ever(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    clients::insert(&mut tx, &client("acme/billing", 10)).await.unwrap();
+    let gone = clients::Change { deleted: Some(20), ..Default::default() };
+    clients::update(&mut tx, "acme/billing", &gone).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let again = clients::insert(&mut tx, &client("acme/billing", 30)).await;
+    assert!(matches!(again, Err(StoreError::Conflict)), "{again:?}");
+}
+
+async fn only_what_is_named_changes(store: &Fresh) {
+    let before = client("acme/billing", 10);
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    clients::insert(&mut tx, &before).await.unwrap();
+
+    let nothing = clients::Change::default();
+    let same = clients::update(&mut tx, "acme/billing", &nothing).await.unwrap();
+    assert_eq!(same.as_ref(), Some(&before));
+    assert_eq!(clients::update(&mut tx, "acme/other", &nothing).await.unwrap(), None);
+
+    let change = clients::Change {
+        policy: Some("acme/other"),
+        enabled: Some(false),
+        overlap: Some(0),
+        rotate_by: Some(None),
+        rotated: Some(11),
+        deleted: Some(12),
+    };
+    let changed = clients::update(&mut tx, "acme/billing", &change).await.unwrap().unwrap();
+    let expected = clients::Client {
+        policy: "acme/other".to_owned(),
+        enabled: false,
+        overlap: 0,
+        rotate_by: None,
+        rotated: Some(11),
+        deleted: Some(12),
+        ..before
+    };
+    assert_eq!(changed, expected);
+
+    let later = clients::Change { deleted: Some(99), ..Default::default() };
+    let still = clients::update(&mut tx, "acme/billing", &later).await.unwrap().unwrap();
+    assert_eq!(still.deleted, Some(12));
+}
+
+async fn the_list_has_pages_newest_first(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for (name, created) in
+        [("acme/a", 1), ("acme/b", 2), ("acme/c", 2), ("beta/d", 3), ("acme/e", 4)]
+    {
+        clients::insert(&mut tx, &client(name, created)).await.unwrap();
+    }
+    let gone = clients::Change { deleted: Some(5), ..Default::default() };
+    clients::update(&mut tx, "acme/e", &gone).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let after = seen.last().map(String::as_str);
+        let page = clients::list(&mut reader, None, after, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|c| c.id));
+    }
+    assert_eq!(seen, ["beta/d", "acme/c", "acme/b", "acme/a"]);
+
+    let acme = clients::list(&mut reader, Some("acme"), Some("acme/c"), 10).await.unwrap();
+    assert_eq!(acme.iter().map(|c| &c.id).collect::<Vec<_>>(), ["acme/b", "acme/a"]);
+    assert_eq!(clients::list(&mut reader, None, Some("no/such"), 10).await.unwrap(), []);
+}
+
+async fn use_adds_up(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for name in ["acme/a", "acme/b"] {
+        clients::insert(&mut tx, &client(name, 1)).await.unwrap();
+    }
+    let used = |id, mints, at, address| clients::Use { id, mints, at, address };
+    clients::mark_used(&mut tx, &[]).await.unwrap();
+    clients::mark_used(
+        &mut tx,
+        &[used("acme/b", 2, 7, Some("10.0.0.1")), used("acme/a", 1, 7, None)],
+    )
+    .await
+    .unwrap();
+    clients::mark_used(&mut tx, &[used("acme/b", 3, 9, Some("10.0.0.2"))]).await.unwrap();
+
+    let a = clients::by_id(&mut tx, "acme/a").await.unwrap().unwrap();
+    assert_eq!((a.mints, a.last_used, a.last_address), (1, Some(7), None));
+    let b = clients::by_id(&mut tx, "acme/b").await.unwrap().unwrap();
+    assert_eq!((b.mints, b.last_used, b.last_address), (5, Some(9), Some("10.0.0.2".to_owned())));
+}
+
+async fn n151_hostile_text_is_text(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for (n, text) in HOSTILE.iter().enumerate() {
+        let mut hostile = client(text, n as i64);
+        hostile.policy = (*text).to_owned();
+        hostile.last_address = Some((*text).to_owned());
+        clients::insert(&mut tx, &hostile).await.unwrap();
+        assert_eq!(clients::by_id(&mut tx, text).await.unwrap(), Some(hostile));
+    }
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    for text in HOSTILE {
+        let only = clients::list(&mut reader, Some(text), None, 100).await.unwrap();
+        assert!(only.iter().all(|c| c.tenant == text), "{text:?}");
+        assert_eq!(clients::by_ids(&mut reader, &[text]).await.unwrap().len(), 1);
+        assert_eq!(credentials::ended(&mut reader, &[text]).await.unwrap(), []);
+    }
+    assert_eq!(clients::list(&mut reader, None, None, 100).await.unwrap().len(), HOSTILE.len());
+}
+
+async fn n123_a_nul_is_stored_or_refused(store: &Fresh) {
+    let nul = client("acme/\0", 1);
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    match clients::insert(&mut tx, &nul).await {
+        Err(StoreError::Unstorable(_)) => assert!(store.is_postgres()),
+        Ok(()) => assert_eq!(clients::by_id(&mut tx, &nul.id).await.unwrap(), Some(nul)),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_credential_ends_once(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    clients::insert(&mut tx, &client("acme/a", 1)).await.unwrap();
+    let version = |version: &str, created, digest| credentials::Credential {
+        client: "acme/a".to_owned(),
+        version: version.to_owned(),
+        created,
+        digest,
+        ended: None,
+    };
+    let (old, new) = (version("embedded:1.10", 10, Some([7; 32])), version("vault:2.20", 20, None));
+    credentials::insert(&mut tx, &old).await.unwrap();
+    credentials::insert(&mut tx, &new).await.unwrap();
+    let both = credentials::of_client(&mut tx, "acme/a").await.unwrap();
+    assert!(both == [new.clone(), old.clone()], "{both:?}");
+    assert!(!format!("{both:?}").contains("7, 7"), "a digest is not for logs");
+
+    assert!(credentials::end(&mut tx, "acme/a", "embedded:1.10", 30).await.unwrap());
+    assert!(!credentials::end(&mut tx, "acme/a", "embedded:1.10", 40).await.unwrap());
+    assert!(!credentials::end(&mut tx, "acme/a", "embedded:9.9", 40).await.unwrap());
+    credentials::insert(&mut tx, &old).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    let ended = credentials::ended(&mut reader, &["acme/a", "acme/b"]).await.unwrap();
+    assert_eq!(ended, [("acme/a".to_owned(), "embedded:1.10".to_owned())]);
+    assert_eq!(credentials::ended(&mut reader, &[]).await.unwrap(), []);
+    let both = credentials::of_client(&mut reader, "acme/a").await.unwrap();
+    assert_eq!(both[1].ended, Some(30), "what has ended stays so when it is recorded again");
+}
+
+async fn policies_have_versions(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for (name, at) in [("acme/a", 1), ("acme/b", 2), ("acme/a", 3), ("acme-2/c", 3)] {
+        policies::insert(&mut tx, name, "ops/admin", at, &format!("{{\"at\":{at}}}"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(policies::insert(&mut tx, "acme/b", "ops/admin", 9, "{}").await.unwrap(), 2);
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    let latest = policies::latest(&mut reader, "acme/a").await.unwrap().unwrap();
+    assert_eq!((latest.version, latest.at, latest.body.as_str()), (2, 3, "{\"at\":3}"));
+    assert_eq!(policies::version(&mut reader, "acme/a", 1).await.unwrap().unwrap().at, 1);
+    assert_eq!(policies::version(&mut reader, "acme/a", 3).await.unwrap(), None);
+    assert_eq!(policies::latest(&mut reader, "acme/x").await.unwrap(), None);
+
+    let names =
+        |page: Vec<policies::Policy>| -> Vec<String> { page.into_iter().map(|p| p.name).collect() };
+    let first = policies::list(&mut reader, None, None, 2).await.unwrap();
+    let last = &first[1];
+    let rest = policies::list(&mut reader, None, Some((last.at, &last.name)), 2).await.unwrap();
+    let (first, rest) = (names(first.clone()), names(rest));
+    assert_eq!(first[0], "acme/b");
+    assert_eq!((first.len(), rest.len()), (2, 1));
+    assert!(!first.contains(&rest[0]));
+    let acme = policies::list(&mut reader, Some("acme"), None, 9).await.unwrap();
+    assert_eq!(names(acme), ["acme/b", "acme/a"]);
+}

@@ -1,0 +1,191 @@
+use super::{Fresh, HOSTILE, id};
+use scrip::store::deny_batches::{self, Batch};
+use scrip::store::deny_entries::{self, Cut, Entry};
+use scrip::store::deny_snapshots::{self, Snapshot};
+use scrip::store::installation::{self, Installation};
+use scrip::store::{Lock, StoreError};
+
+on_both![
+    batches_follow_each_other,
+    n76_batches_shrink_to_heads_and_the_last_one_stays,
+    entries_come_back_in_order,
+    a_cut_is_the_latest_that_still_stands,
+    n76_entries_are_pruned_when_they_are_over,
+    two_snapshots_are_kept,
+];
+
+const EPOCH: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+fn batch(seq: i64) -> Batch {
+    let jws = Some(format!("jws {seq}"));
+    Batch { epoch: EPOCH.to_owned(), seq, at: seq, head: [seq as u8; 32], jws }
+}
+
+async fn batches_follow_each_other(store: &Fresh) {
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    for seq in [1, 2, 3] {
+        deny_batches::insert(&mut tx, &batch(seq)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read_reserved().await.unwrap();
+    let page = deny_batches::after(&mut reader, EPOCH, 1, 9).await.unwrap();
+    assert_eq!(page, [batch(2), batch(3)]);
+    assert_eq!(deny_batches::after(&mut reader, EPOCH, 0, 1).await.unwrap(), [batch(1)]);
+    assert_eq!(deny_batches::after(&mut reader, EPOCH, 3, 9).await.unwrap(), []);
+    assert_eq!(deny_batches::after(&mut reader, "' OR 1=1 --", 0, 9).await.unwrap(), []);
+    assert_eq!(deny_batches::one(&mut reader, EPOCH, 2).await.unwrap(), Some(batch(2)));
+    assert_eq!(deny_batches::one(&mut reader, EPOCH, 4).await.unwrap(), None);
+
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    let other = Batch { head: [9; 32], ..batch(3) };
+    let twice = deny_batches::insert(&mut tx, &other).await;
+    assert!(matches!(twice, Err(StoreError::Conflict)), "one content for each number: {twice:?}");
+}
+
+async fn n76_batches_shrink_to_heads_and_the_last_one_stays(store: &Fresh) {
+    let row = Installation {
+        issuer: "https://sts.example".to_owned(),
+        epoch: EPOCH.to_owned(),
+        seq: 3,
+        head: [3; 32],
+        keys_version: 0,
+        created: 1,
+    };
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    installation::create(&mut tx, &row).await.unwrap();
+    for seq in [1, 2, 3] {
+        deny_batches::insert(&mut tx, &batch(seq)).await.unwrap();
+    }
+    assert_eq!(deny_batches::prune_to_heads(&mut tx, 3, 1).await.unwrap(), 1);
+    assert_eq!(deny_batches::prune_to_heads(&mut tx, 3, 9).await.unwrap(), 1);
+    assert_eq!(deny_batches::prune_to_heads(&mut tx, 3, 9).await.unwrap(), 0);
+    let kept = deny_batches::after(&mut tx, EPOCH, 0, 9).await.unwrap();
+    assert_eq!(kept[0], Batch { jws: None, ..batch(1) });
+    assert_eq!(kept[2], batch(3));
+
+    assert_eq!(deny_batches::prune(&mut tx, 99, 1).await.unwrap(), 1);
+    assert_eq!(deny_batches::prune(&mut tx, 99, 9).await.unwrap(), 1);
+    assert_eq!(deny_batches::prune(&mut tx, 99, 9).await.unwrap(), 0);
+    assert_eq!(deny_batches::after(&mut tx, EPOCH, 0, 9).await.unwrap(), [batch(3)]);
+}
+
+fn entry(seq: i64, ord: i64, subject: &str, before: Option<i64>, until: Option<i64>) -> Entry {
+    let kind = subject.split(':').next().unwrap();
+    Entry {
+        epoch: EPOCH.to_owned(),
+        seq,
+        ord,
+        kind: kind.to_owned(),
+        subject: subject.to_owned(),
+        jti: (kind == "jti").then(|| id(seq, ord as u16)),
+        before,
+        until,
+        entry: format!("{{\"of\":{subject:?}}}"),
+    }
+}
+
+async fn deny(store: &Fresh, entries: &[Entry]) {
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    deny_entries::insert_many(&mut tx, entries).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn entries_come_back_in_order(store: &Fresh) {
+    let first: Vec<_> =
+        (0..1024).map(|ord| entry(1, ord, &format!("jti:{ord}"), None, Some(50))).collect();
+    let second = [
+        entry(2, 0, "client:acme/a", Some(5), Some(910)),
+        entry(2, 1, "kid:K", None, None),
+        entry(2, 2, "all:", Some(5), Some(50)),
+    ];
+    deny(store, &[]).await;
+    deny(store, &second).await;
+    deny(store, &first).await;
+
+    let mut reader = store.read_reserved().await.unwrap();
+    let (mut seen, mut after) = (Vec::new(), (0, -1));
+    loop {
+        let page = deny_entries::live(&mut reader, EPOCH, 2, 49, after, 500).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = (last.seq, last.ord);
+        seen.extend(page);
+    }
+    assert!(seen == [&first[..], &second[..]].concat());
+
+    let later = deny_entries::live(&mut reader, EPOCH, 2, 50, (0, -1), 500).await.unwrap();
+    assert_eq!(later, second[..2]);
+    let earlier = deny_entries::live(&mut reader, EPOCH, 1, 50, (0, -1), 500).await.unwrap();
+    assert_eq!(earlier, []);
+}
+
+async fn a_cut_is_the_latest_that_still_stands(store: &Fresh) {
+    let mut entries = vec![
+        entry(1, 0, "client:acme/a", Some(5), Some(910)),
+        entry(1, 1, "client:acme/a", Some(9), Some(914)),
+        entry(1, 2, "tenant:acme", Some(9), Some(50)),
+        entry(1, 3, "kid:K", None, None),
+        entry(1, 4, "client:acme/c", Some(9), Some(914)),
+    ];
+    for (ord, text) in (5..).zip(HOSTILE) {
+        let mut hostile = entry(1, ord, text, None, None);
+        hostile.kind = "sub".to_owned();
+        entries.push(hostile);
+    }
+    deny(store, &entries).await;
+
+    let cut = |subject: &str, before| Cut { subject: subject.to_owned(), before };
+    let asked = ["client:acme/a", "tenant:acme", "kid:K", "client:acme/b"];
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    let cuts = deny_entries::cuts(&mut tx, &asked, 49).await.unwrap();
+    let kid = cut("kid:K", None);
+    assert_eq!(cuts, [cut("client:acme/a", Some(9)), kid.clone(), cut("tenant:acme", Some(9))]);
+    let cuts = deny_entries::cuts(&mut tx, &asked, 50).await.unwrap();
+    assert_eq!(cuts, [cut("client:acme/a", Some(9)), kid]);
+    assert_eq!(deny_entries::cuts(&mut tx, &[], 50).await.unwrap(), []);
+    for text in HOSTILE {
+        assert_eq!(deny_entries::cuts(&mut tx, &[text], 50).await.unwrap(), [cut(text, None)]);
+    }
+}
+
+async fn n76_entries_are_pruned_when_they_are_over(store: &Fresh) {
+    let entries = [
+        entry(1, 0, "jti:a", None, Some(10)),
+        entry(1, 1, "jti:b", None, Some(20)),
+        entry(1, 2, "jti:c", None, Some(30)),
+        entry(1, 3, "kid:K", None, None),
+    ];
+    deny(store, &entries).await;
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    assert_eq!(deny_entries::prune(&mut tx, 30, 1).await.unwrap(), 1);
+    assert_eq!(deny_entries::prune(&mut tx, 30, 9).await.unwrap(), 1);
+    assert_eq!(deny_entries::prune(&mut tx, 30, 9).await.unwrap(), 0);
+    let left = deny_entries::live(&mut tx, EPOCH, 1, 0, (0, -1), 9).await.unwrap();
+    assert_eq!(left, entries[2..]);
+}
+
+async fn two_snapshots_are_kept(store: &Fresh) {
+    let snapshot = |seq: i64| Snapshot {
+        sha256: [seq as u8; 32],
+        epoch: EPOCH.to_owned(),
+        seq,
+        at: seq,
+        manifest: format!("manifest {seq}"),
+    };
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), None);
+    for seq in [0, 1, 2] {
+        deny_snapshots::insert(&mut tx, &snapshot(seq), &vec![seq as u8; 100_000]).await.unwrap();
+    }
+    assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), Some(snapshot(2)));
+    assert_eq!(deny_snapshots::prune(&mut tx).await.unwrap(), 1);
+    assert_eq!(deny_snapshots::blob(&mut tx, &[0; 32]).await.unwrap(), None);
+    let blob = deny_snapshots::blob(&mut tx, &[1; 32]).await.unwrap();
+    assert_eq!(blob, Some(vec![1; 100_000]));
+
+    // Entries came and went, and the blob is what it was before.
+    let again = Snapshot { sha256: [1; 32], ..snapshot(7) };
+    deny_snapshots::insert(&mut tx, &again, &vec![1; 100_000]).await.unwrap();
+    assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), Some(again));
+    assert_eq!(deny_snapshots::prune(&mut tx).await.unwrap(), 0);
+}

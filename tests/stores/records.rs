@@ -1,0 +1,210 @@
+use super::{Fresh, HOSTILE, id};
+use scrip::store::{
+    Lock, StoreError, audit, idempotency, keys_documents, revocations, signing_keys,
+};
+
+on_both![
+    n50_a_key_is_taken_once,
+    idempotency_keys_are_pruned,
+    events_come_back_newest_first,
+    the_log_is_filtered,
+    keys_come_back_as_they_were,
+    keys_documents_are_all_kept,
+    revocations_come_back_newest_first,
+];
+
+fn used(key: &str, at: i64) -> idempotency::Used {
+    idempotency::Used {
+        caller: "acme/a".to_owned(),
+        route: "POST /oauth2/token".to_owned(),
+        key: key.to_owned(),
+        digest: [1; 32],
+        at,
+        jti: (at == 1).then(|| id(1, 1)),
+        reply: (at != 1).then(|| "{}".to_owned()),
+    }
+}
+
+async fn n50_a_key_is_taken_once(store: &Fresh) {
+    let first = used("k", 1);
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    assert!(idempotency::insert(&mut tx, &first).await.unwrap());
+    assert!(!idempotency::insert(&mut tx, &used("k", 2)).await.unwrap());
+    for text in HOSTILE {
+        assert!(idempotency::insert(&mut tx, &used(text, 2)).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    let route = "POST /oauth2/token";
+    let found = idempotency::find(&mut reader, "acme/a", route, "k").await.unwrap();
+    assert_eq!(found, Some(first));
+    assert_eq!(idempotency::find(&mut reader, "acme/b", route, "k").await.unwrap(), None);
+    assert_eq!(idempotency::find(&mut reader, "acme/a", "/", "k").await.unwrap(), None);
+    for text in HOSTILE {
+        let found = idempotency::find(&mut reader, "acme/a", route, text).await.unwrap();
+        assert_eq!(found, Some(used(text, 2)));
+    }
+}
+
+async fn idempotency_keys_are_pruned(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for (n, key) in ["a", "b", "c"].into_iter().enumerate() {
+        idempotency::insert(&mut tx, &used(key, n as i64)).await.unwrap();
+    }
+    assert_eq!(idempotency::prune(&mut tx, 2, 1).await.unwrap(), 1);
+    assert_eq!(idempotency::prune(&mut tx, 2, 9).await.unwrap(), 1);
+    assert_eq!(idempotency::prune(&mut tx, 2, 9).await.unwrap(), 0);
+    let left = idempotency::find(&mut tx, "acme/a", "POST /oauth2/token", "c").await.unwrap();
+    assert!(left.is_some());
+}
+
+fn event(second: i64, n: u16) -> audit::Event {
+    let every = |k: u16, text: &str| (n.is_multiple_of(k)).then(|| text.to_owned());
+    audit::Event {
+        id: id(second, n),
+        at_ms: second * 1000,
+        action: if n.is_multiple_of(2) { "mint" } else { "revoke" }.to_owned(),
+        outcome: "ok".to_owned(),
+        actor: every(2, "acme/a"),
+        tenant: every(3, "acme"),
+        target: every(4, "acme/b"),
+        jti: (n == 6).then(|| id(1, 6)),
+        address: every(5, "10.0.0.1"),
+        request_id: format!("r{n}"),
+        detail: HOSTILE[usize::from(n) % HOSTILE.len()].to_owned(),
+    }
+}
+
+async fn record(store: &Fresh, events: &[audit::Event]) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    audit::insert_many(&mut tx, events).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn events_come_back_newest_first(store: &Fresh) {
+    let mut events: Vec<_> = (0..2200).map(|n| event(1, n)).collect();
+    record(store, &events).await;
+    record(store, &[]).await;
+    events.reverse();
+
+    let mut reader = store.read().await.unwrap();
+    let all = audit::Filter::default();
+    let first = audit::list(&mut reader, &all, None, 1500).await.unwrap();
+    assert!(first == events[..1500]);
+    let rest = audit::list(&mut reader, &all, Some(first[1499].id), 1500).await.unwrap();
+    assert!(rest == events[1500..]);
+}
+
+async fn the_log_is_filtered(store: &Fresh) {
+    let events: Vec<_> = (0..12).map(|n| event(i64::from(n), n)).collect();
+    record(store, &events).await;
+
+    let mut reader = store.read().await.unwrap();
+    let f = audit::Filter::default;
+    for (filter, expected) in [
+        (audit::Filter { actor: Some("acme/a"), ..f() }, vec![10, 8, 6, 4, 2, 0]),
+        (audit::Filter { action: Some("revoke"), ..f() }, vec![11, 9, 7, 5, 3, 1]),
+        (audit::Filter { tenant: Some("acme"), ..f() }, vec![9, 6, 3, 0]),
+        (audit::Filter { jti: Some(id(1, 6)), ..f() }, vec![6]),
+        (audit::Filter { since_ms: Some(10_000), ..f() }, vec![11, 10]),
+        (
+            audit::Filter {
+                actor: Some("acme/a"),
+                action: Some("mint"),
+                tenant: Some("acme"),
+                jti: None,
+                since_ms: Some(1),
+            },
+            vec![6],
+        ),
+        (audit::Filter { actor: Some("' OR 1=1 --"), ..f() }, vec![]),
+    ] {
+        let found = audit::list(&mut reader, &filter, None, 99).await.unwrap();
+        let seconds: Vec<_> = found.iter().map(|e| e.at_ms / 1000).collect();
+        assert_eq!(seconds, expected, "{filter:?}");
+    }
+}
+
+async fn keys_come_back_as_they_were(store: &Fresh) {
+    let key = |kid: &str, purpose: &str, published| signing_keys::SigningKey {
+        kid: kid.to_owned(),
+        alg: "ES256".to_owned(),
+        purpose: purpose.to_owned(),
+        jwk: "{}".to_owned(),
+        published,
+        active_from: None,
+        retire_at: None,
+        revoked_at: None,
+    };
+    let (first, next) = (key("K", "token", 1), key("L", "feed", 2));
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    signing_keys::insert(&mut tx, &next).await.unwrap();
+    signing_keys::insert(&mut tx, &first).await.unwrap();
+    assert_eq!(signing_keys::all(&mut tx).await.unwrap(), [first.clone(), next]);
+
+    let times = signing_keys::Times { active_from: Some(5), ..Default::default() };
+    let active = signing_keys::set_times(&mut tx, "K", times).await.unwrap();
+    assert_eq!(active, Some(signing_keys::SigningKey { active_from: Some(5), ..first.clone() }));
+    for revoked_at in [7, 8] {
+        let times = signing_keys::Times {
+            retire_at: Some(6),
+            revoked_at: Some(revoked_at),
+            ..Default::default()
+        };
+        let revoked = signing_keys::set_times(&mut tx, "K", times).await.unwrap().unwrap();
+        assert_eq!((revoked.active_from, revoked.retire_at), (Some(5), Some(6)));
+        assert_eq!(revoked.revoked_at, Some(7));
+    }
+    assert_eq!(signing_keys::set_times(&mut tx, "M", times).await.unwrap(), None);
+    let again = signing_keys::insert(&mut tx, &first).await;
+    assert!(matches!(again, Err(StoreError::Conflict)), "{again:?}");
+}
+
+async fn keys_documents_are_all_kept(store: &Fresh) {
+    let document =
+        |version| keys_documents::KeysDocument { version, at: version, jws: format!("v{version}") };
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    assert_eq!(keys_documents::latest(&mut tx).await.unwrap(), None);
+    for version in 1..=12 {
+        keys_documents::insert(&mut tx, &document(version)).await.unwrap();
+    }
+    assert_eq!(keys_documents::latest(&mut tx).await.unwrap(), Some(document(12)));
+    assert_eq!(keys_documents::version(&mut tx, 1).await.unwrap(), Some(document(1)));
+    assert_eq!(keys_documents::version(&mut tx, 13).await.unwrap(), None);
+    let again = keys_documents::insert(&mut tx, &document(12)).await;
+    assert!(matches!(again, Err(StoreError::Conflict)), "{again:?}");
+}
+
+async fn revocations_come_back_newest_first(store: &Fresh) {
+    let revocation = |n: u16| revocations::Revocation {
+        id: id(1, n),
+        epoch: (n != 2).then(|| "E".to_owned()),
+        seq: (n != 2).then_some(7),
+        selector: "{}".to_owned(),
+        subject: if n == 1 { "kid:K" } else { "client:acme/a" }.to_owned(),
+        before: Some(5),
+        reason: "leaked".to_owned(),
+        note: HOSTILE[usize::from(n)].to_owned(),
+        by_whom: "ops/admin".to_owned(),
+        at_ms: 1000,
+        until: (n != 1).then_some(910),
+        known: n != 2,
+    };
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    for n in 0..3 {
+        revocations::insert(&mut tx, &revocation(n)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read_reserved().await.unwrap();
+    let first = revocations::list(&mut reader, None, 2).await.unwrap();
+    assert_eq!(first, [revocation(2), revocation(1)]);
+    let rest = revocations::list(&mut reader, Some(first[1].id), 2).await.unwrap();
+    assert_eq!(rest, [revocation(0)]);
+    assert_eq!(revocations::by_id(&mut reader, id(1, 1)).await.unwrap(), Some(revocation(1)));
+    assert_eq!(revocations::by_id(&mut reader, id(1, 9)).await.unwrap(), None);
+    let latest = revocations::by_subject(&mut reader, "client:acme/a").await.unwrap();
+    assert_eq!(latest, Some(revocation(2)));
+    assert_eq!(revocations::by_subject(&mut reader, "client:acme/b").await.unwrap(), None);
+}

@@ -1,0 +1,162 @@
+use super::{Fresh, HOSTILE, id};
+use scrip::store::tokens::{self, Matching, Token};
+use scrip::store::{Lock, StoreError, clients};
+
+on_both![
+    a_group_comes_back_as_it_was,
+    a_group_is_stored_whole_or_not_at_all,
+    a_large_group_is_stored,
+    the_inventory_has_pages_newest_first,
+    what_is_live_is_counted,
+    n124_pruning_is_bounded_and_takes_the_oldest,
+];
+
+fn token(iat: i64, n: u16, client: &str) -> Token {
+    Token {
+        jti: id(iat, n),
+        tenant: client.split('/').next().unwrap().to_owned(),
+        client: client.to_owned(),
+        sub: format!("client:{client}"),
+        aud: "llm-gateway".to_owned(),
+        kid: "K".to_owned(),
+        cred: (n % 2 == 0).then(|| "vault:1.1".to_owned()),
+        iat,
+        exp: iat + 300,
+        claims: format!("{{\"n\":{n}}}"),
+    }
+}
+
+async fn store_all(store: &Fresh, tokens: &[Token]) {
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    tokens::insert_many(&mut tx, tokens).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn a_group_comes_back_as_it_was(store: &Fresh) {
+    let mut group = vec![token(100, 1, "acme/a"), token(100, 2, "acme/b")];
+    for (n, text) in (3..).zip(HOSTILE) {
+        let mut hostile = token(100, n, text);
+        hostile.cred = Some(text.to_owned());
+        hostile.claims = text.to_owned();
+        group.push(hostile);
+    }
+    store_all(store, &group).await;
+    store_all(store, &[]).await;
+
+    let mut reader = store.read().await.unwrap();
+    for token in group {
+        assert_eq!(tokens::by_jti(&mut reader, token.jti).await.unwrap(), Some(token));
+    }
+    assert_eq!(tokens::by_jti(&mut reader, id(100, 99)).await.unwrap(), None);
+}
+
+async fn a_group_is_stored_whole_or_not_at_all(store: &Fresh) {
+    store_all(store, &[token(100, 1, "acme/a")]).await;
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    let again = [token(100, 2, "acme/a"), token(100, 1, "acme/a")];
+    let refused = tokens::insert_many(&mut tx, &again).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    drop(tx);
+
+    let mut reader = store.read().await.unwrap();
+    assert_eq!(tokens::by_jti(&mut reader, id(100, 2)).await.unwrap(), None);
+}
+
+async fn a_large_group_is_stored(store: &Fresh) {
+    let group: Vec<_> = (0..2500).map(|n| token(100, n, "acme/a")).collect();
+    store_all(store, &group).await;
+    let mut reader = store.read().await.unwrap();
+    let live = tokens::live_by_client(&mut reader, Matching::All, 0, 100).await.unwrap();
+    assert_eq!(live, [("acme/a".to_owned(), 2500)]);
+}
+
+async fn the_inventory_has_pages_newest_first(store: &Fresh) {
+    let group = [token(1, 1, "acme/a"), token(2, 2, "acme/b"), token(3, 3, "acme/a")];
+    let beta = token(4, 4, "beta/a");
+    store_all(store, &group).await;
+    store_all(store, std::slice::from_ref(&beta)).await;
+
+    let mut reader = store.read().await.unwrap();
+    let first = tokens::list(&mut reader, Matching::All, None, 3).await.unwrap();
+    assert_eq!(first, [beta.clone(), group[2].clone(), group[1].clone()]);
+    let rest = tokens::list(&mut reader, Matching::All, Some(group[1].jti), 3).await.unwrap();
+    assert_eq!(rest, [group[0].clone()]);
+
+    let client = tokens::list(&mut reader, Matching::Client("acme/a"), None, 9).await.unwrap();
+    assert_eq!(client, [group[2].clone(), group[0].clone()]);
+    let tenant = tokens::list(&mut reader, Matching::Tenant("beta"), None, 9).await.unwrap();
+    assert_eq!(tenant, [beta]);
+}
+
+async fn what_is_live_is_counted(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for name in ["acme/a", "acme/b", "acme/idle"] {
+        let client = clients::Client {
+            id: name.to_owned(),
+            tenant: "acme".to_owned(),
+            policy: "acme/p".to_owned(),
+            source: "vault".to_owned(),
+            enabled: true,
+            overlap: 0,
+            rotate_by: None,
+            created: 1,
+            rotated: None,
+            last_used: None,
+            last_address: None,
+            mints: 0,
+            deleted: None,
+        };
+        clients::insert(&mut tx, &client).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut other_key = token(1000, 3, "acme/b");
+    other_key.kid = "L".to_owned();
+    let group = [
+        token(500, 0, "acme/a"),
+        token(800, 1, "acme/a"),
+        token(900, 2, "acme/a"),
+        other_key,
+        token(100, 4, "acme/idle"),
+    ];
+    store_all(store, &group).await;
+
+    let mut reader = store.read().await.unwrap();
+    let (since, now) = (95, 1000);
+    let live = |client: &str, n| vec![(client.to_owned(), n)];
+    for (which, newest, count) in [
+        (Matching::Client("acme/a"), Some(900), live("acme/a", 2)),
+        (Matching::Cred { client: "acme/a", version: "vault:1.1" }, Some(900), live("acme/a", 1)),
+        (Matching::Sub { tenant: "acme", id: "client:acme/b" }, Some(1000), live("acme/b", 1)),
+        (Matching::Sub { tenant: "beta", id: "client:acme/b" }, None, vec![]),
+        (Matching::Kid("L"), Some(1000), live("acme/b", 1)),
+        (Matching::Tenant("beta"), None, vec![]),
+        (Matching::All, Some(1000), [live("acme/a", 2), live("acme/b", 1)].concat()),
+    ] {
+        let iat = tokens::newest_iat(&mut reader, which, since).await.unwrap();
+        let counted = tokens::live_by_client(&mut reader, which, since, now).await.unwrap();
+        assert_eq!((iat, counted), (newest, count), "{which:?}");
+    }
+    let too_old = tokens::newest_iat(&mut reader, Matching::Client("acme/a"), 901).await.unwrap();
+    assert_eq!(too_old, None);
+    let clients = tokens::clients_with_live(&mut reader, since, now).await.unwrap();
+    assert_eq!(clients, ["acme/a", "acme/b"]);
+    let at_the_end = tokens::clients_with_live(&mut reader, since, 1300).await.unwrap();
+    assert!(at_the_end.is_empty(), "a token is over at its exp");
+}
+
+async fn n124_pruning_is_bounded_and_takes_the_oldest(store: &Fresh) {
+    let group: Vec<_> = (0..5).map(|n| token(i64::from(n), n, "acme/a")).collect();
+    store_all(store, &group).await;
+    let prune = async |limit| {
+        let mut tx = store.begin(Lock::Admin).await.unwrap();
+        let gone = tokens::prune(&mut tx, 3, limit).await.unwrap();
+        tx.commit().await.unwrap();
+        gone
+    };
+    assert_eq!(prune(2).await, 2);
+    let mut reader = store.read().await.unwrap();
+    let left = tokens::list(&mut reader, Matching::All, None, 9).await.unwrap();
+    assert_eq!(left.iter().map(|t| t.iat).collect::<Vec<_>>(), [4, 3, 2]);
+    assert_eq!(prune(9).await, 1);
+    assert_eq!(prune(9).await, 0);
+}
