@@ -66,6 +66,8 @@ pub struct Use<'a> {
     pub address: Option<&'a str>,
 }
 
+/// Records a new client.
+///
 /// # Errors
 /// [`StoreError::Conflict`] where the name is, or was, taken.
 pub async fn insert(tx: &mut Tx, client: &Client) -> Result<(), StoreError> {

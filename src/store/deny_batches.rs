@@ -19,6 +19,8 @@ pub struct Batch {
     pub jws: Option<String>,
 }
 
+/// Records the batch that follows.
+///
 /// # Errors
 /// [`StoreError::Conflict`] where the number is taken.
 pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {

@@ -13,6 +13,8 @@ pub struct KeysDocument {
     pub jws: String,
 }
 
+/// Records the next version.
+///
 /// # Errors
 /// [`StoreError::Conflict`] where the version is taken.
 pub async fn insert(tx: &mut Tx, document: &KeysDocument) -> Result<(), StoreError> {

@@ -35,6 +35,8 @@ pub struct Revocation {
     pub known: bool,
 }
 
+/// Records a revocation.
+///
 /// # Errors
 /// [`StoreError::Conflict`] where the id is taken.
 pub async fn insert(tx: &mut Tx, revocation: &Revocation) -> Result<(), StoreError> {

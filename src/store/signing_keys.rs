@@ -35,6 +35,8 @@ pub struct Times {
     pub revoked_at: Option<i64>,
 }
 
+/// Records a new key.
+///
 /// # Errors
 /// [`StoreError::Conflict`] where the key is there already.
 pub async fn insert(tx: &mut Tx, key: &SigningKey) -> Result<(), StoreError> {

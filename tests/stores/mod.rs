@@ -38,18 +38,19 @@ use uuid::Uuid;
 struct Fresh {
     store: Store,
     url: String,
-    _folder: Option<TempDir>,
+    /// Of SQLite's file, kept as long as the store.
+    folder: Option<TempDir>,
 }
 
 impl Fresh {
     async fn sqlite() -> Self {
         let (url, folder) = sqlite_file();
-        Self { store: migrated(&url).await, url, _folder: Some(folder) }
+        Self { store: migrated(&url).await, url, folder: Some(folder) }
     }
 
     async fn postgres() -> Self {
         let url = postgres::database().await;
-        Self { store: migrated(&url).await, url, _folder: None }
+        Self { store: migrated(&url).await, url, folder: None }
     }
 
     /// Statements behind the store's back.

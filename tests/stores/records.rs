@@ -60,7 +60,7 @@ async fn idempotency_keys_are_pruned(store: &Fresh) {
 }
 
 fn event(second: i64, n: u16) -> audit::Event {
-    let every = |k: u16, text: &str| (n.is_multiple_of(k)).then(|| text.to_owned());
+    let every = |k: u16, text: &str| n.is_multiple_of(k).then(|| text.to_owned());
     audit::Event {
         id: id(second, n),
         at_ms: second * 1000,

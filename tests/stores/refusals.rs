@@ -1,6 +1,7 @@
 use super::{Fresh, connect, migrated, sqlite_file};
 use crate::harness::postgres::{Cluster, database};
 use scrip::store::{Lock, StoreError};
+use sqlx::{Connection, SqliteConnection};
 use std::os::unix::fs::PermissionsExt;
 
 on_both![
@@ -106,6 +107,18 @@ async fn n118_a_second_process_is_refused() {
 }
 
 #[tokio::test]
+async fn n118_a_file_that_somebody_else_writes_is_unavailable() {
+    let fresh = Fresh::sqlite().await;
+    let mut somebody = SqliteConnection::connect(&fresh.url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut somebody).await.unwrap();
+    let refused = fresh.begin(Lock::Mint).await.map(drop);
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    drop(fresh.read().await.unwrap());
+    somebody.close().await.unwrap();
+    fresh.begin(Lock::Mint).await.unwrap().commit().await.unwrap();
+}
+
+#[tokio::test]
 async fn n118_what_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("db")).unwrap();
@@ -118,7 +131,7 @@ async fn n118_what_cannot_be_written_is_refused() {
 async fn files_are_for_their_owner_alone() {
     let fresh = Fresh::sqlite().await;
     drop(fresh.begin(Lock::Admin).await.unwrap());
-    let folder = fresh._folder.as_ref().unwrap().path();
+    let folder = fresh.folder.as_ref().unwrap().path();
     let mut files = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let file = file.unwrap();

@@ -19,7 +19,7 @@ fn token(iat: i64, n: u16, client: &str) -> Token {
         sub: format!("client:{client}"),
         aud: "llm-gateway".to_owned(),
         kid: "K".to_owned(),
-        cred: (n % 2 == 0).then(|| "vault:1.1".to_owned()),
+        cred: n.is_multiple_of(2).then(|| "vault:1.1".to_owned()),
         iat,
         exp: iat + 300,
         claims: format!("{{\"n\":{n}}}"),
