@@ -1,0 +1,14 @@
+//! What the verifier accepts and refuses, from the outside. Numbers in names are those of the
+//! project's list of hostile inputs.
+
+mod claims;
+mod deny;
+mod encoding;
+mod fixture;
+mod freshness;
+mod header;
+mod keys;
+mod rejection;
+mod request;
+mod signature;
+mod time;
