@@ -1,0 +1,70 @@
+//! Replaces what is on disk by a newer snapshot, beside everything else: batches do not wait for
+//! it, and nothing is lost where it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::clock::Moment;
+use crate::files::Files;
+use crate::keeper::Held;
+use crate::origin::{Fault, Origin};
+use crate::writer::fetch_blob;
+
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Keeps the copy on disk short, and signed by keys that are still believed.
+pub(crate) struct Compaction {
+    files: Files,
+    wanted: bool,
+    attempted: Option<Instant>,
+    /// At most one; it says whether it succeeded.
+    running: JoinSet<bool>,
+}
+
+impl Compaction {
+    pub(crate) fn new(files: Files) -> Self {
+        Self { files, wanted: false, attempted: None, running: JoinSet::new() }
+    }
+
+    /// Asks for a newer snapshot, as soon as there is one.
+    pub(crate) fn want(&mut self) {
+        self.wanted = self.files.exist();
+    }
+
+    /// Begins where one is wanted, none is running, and the last attempt is a while ago.
+    pub(crate) fn tend(&mut self, origin: &Origin, held: Option<Arc<Held>>) {
+        while let Some(ended) = self.running.try_join_next() {
+            self.wanted |= !ended.unwrap_or(false);
+        }
+        let Some(held) = held else { return };
+        let now = Moment::now().monotonic;
+        let early = self.attempted.is_some_and(|attempted| now < attempted + PAUSE);
+        if !self.wanted || early || !self.running.is_empty() {
+            return;
+        }
+        self.wanted = false;
+        self.attempted = Some(now);
+        let attempt = attempt(self.files.clone(), origin.clone(), held);
+        self.running.spawn(self.files.tracked(attempt));
+    }
+}
+
+async fn attempt(files: Files, origin: Origin, held: Arc<Held>) -> bool {
+    let fetched = async {
+        let manifest = held.feed.prove(&origin.manifest().await?).map_err(Fault::protocol)?;
+        fetch_blob(&origin, manifest).await
+    };
+    match fetched.await {
+        Ok((snapshot, blob)) => {
+            files.write(move |disk| disk.save_snapshot(&snapshot, &blob)).await.is_some()
+        }
+        Err(fault) => {
+            tracing::info!(%fault, "no newer snapshot for the disk");
+            false
+        }
+    }
+}

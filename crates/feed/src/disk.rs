@@ -1,0 +1,276 @@
+//! What a follower keeps on disk, so that a gateway starts while the service is away.
+//!
+//! ```text
+//! keys                 keys documents from the pin to the newest, one a line
+//! highest              the furthest place ever reached, as JSON
+//! evidence             the last two statements that contradicted each other
+//! <epoch>/manifest     a signed manifest
+//! <epoch>/<sha256>     the blob that it names
+//! <epoch>/batches      later batches, `<seq> <JWS>` a line, appended
+//! <epoch>/heartbeat    the last verified sign of life
+//! ```
+//!
+//! Earlier epochs stay: their unexpired entries count. All but `highest` is signed and verified
+//! when it is read; what does not verify is as good as not there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use scrip_token::deny::{Heartbeat, Manifest};
+use scrip_token::{Digest, Jti};
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::clock::Moment;
+use crate::replica::{Evidence, Object, Outcome, Replica, Snapshot, SnapshotError};
+use crate::signed::{FeedKeys, Unproven};
+
+/// Epochs whose files are kept. One begins only after a failure that lost acknowledged data.
+const KEPT_EPOCHS: usize = 4;
+
+/// One issuer's directory, locked against a second follower.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    dir: PathBuf,
+    _lock: File,
+    /// The place of the stored manifest; held while anything of an epoch is written.
+    base: Mutex<Option<(Jti, u64)>>,
+}
+
+/// Why what is on disk cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Unproven(#[from] Unproven),
+    #[error("{0}")]
+    Snapshot(#[from] SnapshotError),
+    #[error("`highest` is malformed")]
+    Highest,
+    #[error("a stored object does not continue the one before it")]
+    Broken,
+    #[error("it ends before the furthest place that was reached")]
+    Older,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Highest {
+    epoch: Jti,
+    seq: u64,
+}
+
+impl Disk {
+    /// Opens or makes the directory.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        make_dir(dir)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(dir.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::Error(error) => error,
+            fs::TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another follower uses the directory")
+            }
+        })?;
+        Ok(Self { dir: dir.to_owned(), _lock: lock, base: Mutex::new(None) })
+    }
+
+    /// The keys documents, oldest first.
+    pub(crate) fn keys(&self) -> io::Result<Vec<String>> {
+        Ok(read(&self.dir.join("keys"))?.lines().map(str::to_owned).collect())
+    }
+
+    pub(crate) fn save_keys(&self, chain: &[String]) -> io::Result<()> {
+        replace(&self.dir, "keys", chain.join("\n").as_bytes())
+    }
+
+    /// Replays everything that verifies. With an error the replica has entries, and no place.
+    pub(crate) fn restore(&self, keys: &FeedKeys, now: Moment) -> (Replica, Result<(), DiskError>) {
+        let mut replica = Replica::new(now);
+        let replayed = self.replay(keys, &mut replica, now);
+        let highest = self.highest();
+        let floor = *highest.as_ref().unwrap_or(&None);
+        let older = replica.highest() < floor;
+        replica.resume(floor, replayed.is_ok() && highest.is_ok());
+        let result = match (replayed, highest) {
+            (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(_)) if older => Err(DiskError::Older),
+            (Ok(()), Ok(_)) => Ok(()),
+        };
+        (replica, result)
+    }
+
+    fn replay(&self, keys: &FeedKeys, replica: &mut Replica, now: Moment) -> Result<(), DiskError> {
+        let mut last = Ok(());
+        for epoch in self.epochs()? {
+            // Only the newest epoch has to be whole; an earlier one gives what it can.
+            last = self.replay_epoch(epoch, keys, replica, now);
+        }
+        last
+    }
+
+    fn replay_epoch(
+        &self,
+        epoch: Jti,
+        keys: &FeedKeys,
+        replica: &mut Replica,
+        now: Moment,
+    ) -> Result<(), DiskError> {
+        let dir = self.dir.join(epoch.to_string());
+        let manifest = keys.prove::<Manifest>(&read(&dir.join("manifest"))?)?;
+        let blob = fs::read(dir.join(manifest.object().sha256.to_string()))?;
+        let heartbeat = match read(&dir.join("heartbeat"))?.as_str() {
+            "" => None,
+            jws => Some(keys.prove::<Heartbeat>(jws)?),
+        };
+        let mut apply = |object| match replica.apply(object, now) {
+            Outcome::Applied | Outcome::Known | Outcome::Ahead => {
+                // It counts at the one place that it is about.
+                heartbeat.clone().map(|beat| replica.apply(Object::Heartbeat(beat), now));
+                Ok(())
+            }
+            Outcome::Gap | Outcome::Elsewhere | Outcome::Equivocation | Outcome::Backwards => {
+                Err(DiskError::Broken)
+            }
+        };
+        let place = (epoch, manifest.object().seq);
+        apply(Object::Snapshot(Snapshot::new(manifest, &blob)?))?;
+        *self.base() = Some(place);
+        for line in read(&dir.join("batches"))?.split_inclusive('\n') {
+            // A line without its end is one that a crash cut off before it counted.
+            let Some((_, jws)) = line.strip_suffix('\n').and_then(|l| l.split_once(' ')) else {
+                break;
+            };
+            apply(Object::Batch(keys.prove(jws)?))?;
+        }
+        Ok(())
+    }
+
+    fn highest(&self) -> Result<Option<(Jti, u64)>, DiskError> {
+        match read(&self.dir.join("highest"))?.as_str() {
+            "" => Ok(None),
+            text => {
+                let Highest { epoch, seq } =
+                    serde_json::from_str(text).map_err(|_| DiskError::Highest)?;
+                Ok(Some((epoch, seq)))
+            }
+        }
+    }
+
+    /// Stores a snapshot, and drops the batches that are in it.
+    pub(crate) fn save_snapshot(&self, snapshot: &Snapshot, blob: &[u8]) -> io::Result<()> {
+        let manifest = snapshot.manifest().object();
+        let mut base = self.base();
+        if base.is_some_and(|base| (manifest.epoch, manifest.seq) < base) {
+            return Ok(());
+        }
+        let dir = self.epoch(manifest.epoch)?;
+        replace(&dir, &manifest.sha256.to_string(), blob)?;
+        replace(&dir, "manifest", snapshot.manifest().text().as_bytes())?;
+        let later = |line: &&str| {
+            let seq = line.split_once(' ').and_then(|(seq, _)| seq.parse::<u64>().ok());
+            seq.is_some_and(|seq| seq > manifest.seq)
+        };
+        let batches = read(&dir.join("batches"))?;
+        let batches: String = batches.split_inclusive('\n').filter(later).collect();
+        replace(&dir, "batches", batches.as_bytes())?;
+        *base = Some((manifest.epoch, manifest.seq));
+        self.raise(manifest.epoch, manifest.seq)?;
+        self.sweep(&dir, manifest.sha256)
+    }
+
+    /// Appends a batch; returns how many bytes of batches there are.
+    pub(crate) fn append(&self, epoch: Jti, seq: u64, jws: &str) -> io::Result<u64> {
+        let _base = self.base();
+        let path = self.epoch(epoch)?.join("batches");
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        file.write_all(format!("{seq} {jws}\n").as_bytes())?;
+        file.sync_data()?;
+        self.raise(epoch, seq)?;
+        Ok(file.metadata()?.len())
+    }
+
+    pub(crate) fn save_heartbeat(&self, epoch: Jti, jws: &str) -> io::Result<()> {
+        replace(&self.epoch(epoch)?, "heartbeat", jws.as_bytes())
+    }
+
+    pub(crate) fn save_evidence(&self, evidence: &Evidence) -> io::Result<()> {
+        let ours = evidence.ours.as_deref().unwrap_or("-");
+        let text = format!("{}\n{ours}\n{}\n", evidence.seq, evidence.theirs);
+        replace(&self.dir, "evidence", text.as_bytes())
+    }
+
+    fn base(&self) -> MutexGuard<'_, Option<(Jti, u64)>> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn raise(&self, epoch: Jti, seq: u64) -> io::Result<()> {
+        if matches!(self.highest(), Ok(Some(highest)) if highest >= (epoch, seq)) {
+            return Ok(());
+        }
+        replace(&self.dir, "highest", &serde_json::to_vec(&Highest { epoch, seq })?)
+    }
+
+    fn epoch(&self, epoch: Jti) -> io::Result<PathBuf> {
+        let dir = self.dir.join(epoch.to_string());
+        make_dir(&dir)?;
+        Ok(dir)
+    }
+
+    fn epochs(&self) -> io::Result<Vec<Jti>> {
+        let names = fs::read_dir(&self.dir)?.map(|entry| Ok(entry?.file_name()));
+        let names: Vec<_> = names.collect::<io::Result<_>>()?;
+        let mut epochs: Vec<Jti> =
+            names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+        epochs.sort_unstable();
+        Ok(epochs)
+    }
+
+    /// Removes blobs that no manifest names any more, and the oldest epochs.
+    fn sweep(&self, dir: &Path, kept: Digest) -> io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let blob = entry.file_name().to_str().and_then(|name| Digest::parse(name).ok());
+            if blob.is_some_and(|digest| digest != kept) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        for epoch in self.epochs()?.iter().rev().skip(KEPT_EPOCHS) {
+            fs::remove_dir_all(self.dir.join(epoch.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The file's text, empty where there is no file.
+fn read(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        result => result,
+    }
+}
+
+/// Replaces a file as a whole: a crash leaves the old one or the new one. Readable by its owner
+/// only, as `tempfile` makes it.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(dir.join(name)).map_err(|error| error.error)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

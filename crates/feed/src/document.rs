@@ -1,0 +1,122 @@
+//! Fetches the keys document, and walks to a new root where there is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scrip_verify::Issuer;
+use tokio::sync::watch;
+
+use crate::alarm::{Alarm, Alarms};
+use crate::files::Files;
+use crate::keeper::{Held, Keeper, KeysError};
+use crate::origin::{Fault, Origin, is_private};
+use crate::refetch::Source;
+use crate::view::{Published, Reader};
+
+/// Heartbeats tell when to fetch; this is for a feed that has none.
+const UNASKED: Duration = Duration::from_secs(3600);
+/// Most versions between the document that is trusted and the newest.
+const MAX_WALK: u64 = 1024;
+
+/// Keeps the keys document of one issuer up to date.
+pub(crate) struct Document {
+    pub(crate) keeper: Keeper,
+    /// The issuer itself is the first.
+    pub(crate) issuer: Origin,
+    pub(crate) origins: Vec<Origin>,
+    pub(crate) files: Files,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) reader: Reader,
+    pub(crate) held: watch::Sender<Option<Arc<Held>>>,
+}
+
+impl Source for Document {
+    async fn fetch(&mut self) -> Result<Duration, Fault> {
+        let origins = match self.keeper.is_first_contact() {
+            // Without a pin, whoever answers decides whom we believe from now on.
+            true if is_private(&self.issuer.base) => vec![self.issuer.clone()],
+            true => return Err(Fault::protocol("first contact needs TLS or a pin")),
+            false => self.origins.clone(),
+        };
+        let mut last = Fault::Silent;
+        for origin in origins {
+            match self.fetch_from(&origin).await {
+                Ok(()) => return Ok(UNASKED),
+                Err(fault) => last = fault,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl Document {
+    async fn fetch_from(&mut self, origin: &Origin) -> Result<(), Fault> {
+        let newest = origin.keys(None).await?;
+        let before = self.keeper.held().map(|held| held.version);
+        let result = match self.keeper.accept(&newest) {
+            Err(KeysError::UnknownRoot { version }) => self.walk(origin, &newest, version).await?,
+            result => result.map(|_| ()),
+        };
+        if let Err(error) = result {
+            self.alarms.raise(Alarm::Keys, &error);
+            return Err(Fault::protocol(error));
+        }
+        match self.keeper.held().cloned() {
+            Some(held) if Some(held.version) != before => self.publish(held).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Goes through older versions until one leads to the newest. The version that an untrusted
+    /// document claims to be only bounds the way.
+    async fn walk(
+        &mut self,
+        origin: &Origin,
+        newest: &str,
+        claimed: u64,
+    ) -> Result<Result<(), KeysError>, Fault> {
+        let nearest = claimed.saturating_sub(MAX_WALK).max(1);
+        if self.keeper.held().is_none() {
+            for version in (nearest..claimed).rev() {
+                match self.keeper.accept(&origin.keys(Some(version)).await?) {
+                    Err(KeysError::UnknownRoot { .. }) => {}
+                    Err(error) => return Ok(Err(error)),
+                    Ok(_) => break,
+                }
+            }
+        }
+        loop {
+            match self.keeper.accept(newest) {
+                Err(KeysError::UnknownRoot { .. }) => {}
+                result => return Ok(result.map(|_| ())),
+            }
+            let next = match self.keeper.held() {
+                Some(held) if (nearest..claimed).contains(&(held.version + 1)) => held.version + 1,
+                _ => return Ok(Err(KeysError::UnknownRoot { version: claimed })),
+            };
+            if let Err(error) = self.keeper.accept(&origin.keys(Some(next)).await?) {
+                return Ok(Err(error));
+            }
+        }
+    }
+
+    async fn publish(&self, held: Arc<Held>) {
+        tracing::info!(version = held.version, "keys document");
+        if held.leaked > 0 {
+            self.alarms.raise(Alarm::PrivateKey, &"the keys document");
+        }
+        self.held.send_replace(Some(held.clone()));
+        self.reader.update(|published| Published {
+            issuer: Issuer::new(
+                published.issuer.iss(),
+                held.token.clone(),
+                published.issuer.deny().clone(),
+            ),
+            source: published.source,
+        });
+
+        let chain: Vec<String> = self.keeper.chain().map(str::to_owned).collect();
+        self.files.write(move |disk| disk.save_keys(&chain)).await;
+    }
+}
