@@ -1,1 +1,21 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod builder;
+mod clock;
+mod credential;
+mod endpoint;
+mod error;
+mod http;
+mod random;
+mod renewal;
+mod source;
+mod token;
+mod vault;
+
+pub use builder::{BuildError, TokenSourceBuilder};
+pub use credential::MasterCredential;
+pub use error::{ClientError, Refusal};
+pub use source::TokenSource;
+pub use token::Token;
+pub use vault::{Vault, VaultAuth};
