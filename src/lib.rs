@@ -1,3 +1,33 @@
-//! Scrip, a security token service for LLM endpoints: what the binary, tests and benches use.
+//! Scrip: a security token service for LLM endpoints.
+//!
+//! The binary is a thin wrapper; tests and benchmarks use what is here. Start with `router`, then
+//! read a request's story in its file: `mint`, `revoke`, `introspect`, `publish`.
 
+pub mod admin;
+pub mod app;
+pub mod audit;
+pub mod bootstrap;
+pub mod caller;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod deny;
+pub mod error;
+pub mod introspect;
+pub mod metrics;
+pub mod mint;
+pub mod ops;
+pub mod policy;
+pub mod publish;
+pub mod random;
+pub mod recorder;
+pub mod revoke;
+pub mod router;
+pub mod secret;
+pub mod serve;
+pub mod signer;
 pub mod store;
+mod strict;
+pub mod tls;
+pub mod upkeep;
+pub mod vault;

@@ -28,7 +28,7 @@ pub mod signing_keys;
 pub mod tokens;
 
 pub use error::StoreError;
-pub use session::{Conn, Reader, Session, Tx};
+pub use session::{Conn, Reader, Session, Tx, now_ms};
 
 use secrecy::{ExposeSecret, SecretString};
 use session::{Lent, on};

@@ -1,4 +1,8 @@
 //! Every test of the service in one binary: one link, one Postgres cluster for all of them.
+#![allow(
+    unreachable_pub,
+    reason = "a test binary exports nothing; `pub` marks what a module offers the others"
+)]
 
 mod harness;
 mod stores;

@@ -108,7 +108,7 @@ CREATE INDEX audit_of_jti ON audit (jti, id) WHERE jti IS NOT NULL;
 CREATE TABLE signing_keys (
     kid         TEXT    PRIMARY KEY,
     alg         TEXT    NOT NULL,
-    use         TEXT    NOT NULL CHECK (use IN ('token', 'feed', 'root')),
+    use         TEXT    NOT NULL CHECK (use IN ('token', 'feed', 'root', 'digest')),
     jwk         TEXT    NOT NULL,
     published   INTEGER NOT NULL,
     active_from INTEGER,

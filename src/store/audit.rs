@@ -1,7 +1,9 @@
 //! Who did what, when, from where, and what came of it.
 
 use super::column::{Bytes, floor};
+use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
+use scrip_token::Jti;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
@@ -25,7 +27,7 @@ pub struct Event {
     pub target: Option<String>,
     /// The token it concerns.
     #[sqlx(try_from = "Bytes")]
-    pub jti: Option<Uuid>,
+    pub jti: Option<Jti>,
     /// Where the request came from.
     pub address: Option<String>,
     /// The reply's `X-Request-Id`.
@@ -44,7 +46,7 @@ pub struct Filter<'a> {
     /// Concerning this tenant.
     pub tenant: Option<&'a str>,
     /// Concerning this token.
-    pub jti: Option<Uuid>,
+    pub jti: Option<Jti>,
     /// At this time, in milliseconds, or later.
     pub since_ms: Option<i64>,
 }
@@ -67,7 +69,7 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError
                        SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::text[], $4::text[], \
                        $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], \
                        $11::text[])";
-            sqlx::query(sql)
+            let insert = sqlx::query(sql)
                 .bind(column!(e => e.id.as_bytes().as_slice()))
                 .bind(column!(e => e.at_ms))
                 .bind(column!(e => e.action.as_str()))
@@ -79,8 +81,8 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError
                 .bind(column!(e => e.address.as_deref()))
                 .bind(column!(e => e.request_id.as_str()))
                 .bind(column!(e => e.detail.as_str()))
-                .execute(c)
-                .await?;
+                .execute(c);
+            heard(insert).await?;
         }
         // As many rows as SQLite's 32,766 parameters allow for in a round figure.
         Conn::Sqlite(c) => {

@@ -1,6 +1,7 @@
 //! Those who may ask for tokens.
 
 use super::column::Flag;
+use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
 use sqlx::QueryBuilder;
 
@@ -186,7 +187,7 @@ pub async fn mark_used(tx: &mut Tx, uses: &[Use<'_>]) -> Result<(), StoreError> 
     if let Conn::Postgres(c) = tx.conn() {
         let ids: Vec<&str> = uses.iter().map(|u| u.id).collect();
         let sql = "SELECT 1 FROM clients WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-        sqlx::query(sql).bind(ids).execute(c).await?;
+        heard(sqlx::query(sql).bind(ids).execute(c)).await?;
     }
     on!(tx, |c| {
         let mut query = QueryBuilder::new("WITH used (id, mints, at, address) AS (");

@@ -1,9 +1,9 @@
 //! How columns of the two databases, which agree on integers, bytes and text only, become the
 //! types of the rows: `#[sqlx(try_from = "..")]` on the field.
 
+use scrip_token::{Digest, Jti};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Type, ValueRef};
-use std::array::TryFromSliceError;
 use uuid::Uuid;
 
 /// Bytes, or NULL.
@@ -35,34 +35,50 @@ where
 }
 
 impl<const N: usize> TryFrom<Bytes> for [u8; N] {
-    type Error = TryFromSliceError;
+    type Error = BoxDynError;
 
-    fn try_from(column: Bytes) -> Result<Self, Self::Error> {
-        column.0.unwrap_or_default().as_slice().try_into()
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
+        Ok(column.0.unwrap_or_default().as_slice().try_into()?)
     }
 }
 
-impl<const N: usize> TryFrom<Bytes> for Option<[u8; N]> {
-    type Error = TryFromSliceError;
+impl TryFrom<Bytes> for Option<[u8; 32]> {
+    type Error = BoxDynError;
 
-    fn try_from(column: Bytes) -> Result<Self, Self::Error> {
-        column.0.map(|bytes| bytes.as_slice().try_into()).transpose()
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
+        column.0.is_some().then(|| column.try_into()).transpose()
     }
 }
 
-impl TryFrom<Bytes> for Uuid {
-    type Error = TryFromSliceError;
+impl TryFrom<Bytes> for Digest {
+    type Error = BoxDynError;
 
-    fn try_from(column: Bytes) -> Result<Self, Self::Error> {
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
         column.try_into().map(Self::from_bytes)
     }
 }
 
-impl TryFrom<Bytes> for Option<Uuid> {
-    type Error = TryFromSliceError;
+impl TryFrom<Bytes> for Uuid {
+    type Error = BoxDynError;
 
-    fn try_from(column: Bytes) -> Result<Self, Self::Error> {
-        Option::<[u8; 16]>::try_from(column).map(|id| id.map(Uuid::from_bytes))
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
+        column.try_into().map(Self::from_bytes)
+    }
+}
+
+impl TryFrom<Bytes> for Jti {
+    type Error = BoxDynError;
+
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
+        Ok(Self::from_bytes(column.try_into()?)?)
+    }
+}
+
+impl TryFrom<Bytes> for Option<Jti> {
+    type Error = BoxDynError;
+
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
+        column.0.is_some().then(|| column.try_into()).transpose()
     }
 }
 
@@ -82,11 +98,4 @@ pub(super) fn floor(at_ms: i64) -> [u8; 16] {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&at_ms.clamp(0, (1 << 48) - 1).to_be_bytes()[2..]);
     id
-}
-
-/// The moment a UUIDv7 begins with, in milliseconds.
-pub(super) fn moment(id: Uuid) -> i64 {
-    let mut at_ms = [0; 8];
-    at_ms[2..].copy_from_slice(&id.as_bytes()[..6]);
-    i64::from_be_bytes(at_ms)
 }

@@ -2,6 +2,7 @@
 
 use super::column::Bytes;
 use super::{Session, StoreError, Tx, on};
+use scrip_token::Digest;
 
 /// A batch.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -14,7 +15,7 @@ pub struct Batch {
     pub at: i64,
     /// SHA-256 of its payload.
     #[sqlx(try_from = "Bytes")]
-    pub head: [u8; 32],
+    pub head: Digest,
     /// The signed batch; `None` once only its head is kept.
     pub jws: Option<String>,
 }
@@ -29,7 +30,7 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {
         .bind(&batch.epoch)
         .bind(batch.seq)
         .bind(batch.at)
-        .bind(batch.head.as_slice())
+        .bind(batch.head.as_bytes().as_slice())
         .bind(&batch.jws)
         .execute(c)
         .await

@@ -3,8 +3,8 @@
 
 use super::column::Bytes;
 use super::{Session, StoreError, Tx, on};
+use scrip_token::Jti;
 use sqlx::QueryBuilder;
-use uuid::Uuid;
 
 /// An entry of a batch. Times are seconds.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -21,7 +21,7 @@ pub struct Entry {
     pub subject: String,
     /// The token, where it denies one.
     #[sqlx(try_from = "Bytes")]
-    pub jti: Option<Uuid>,
+    pub jti: Option<Jti>,
     /// It denies tokens issued then or earlier; `None`: whenever issued.
     pub before: Option<i64>,
     /// From when on it has nothing left to deny; `None`: never.

@@ -2,13 +2,14 @@
 
 use super::column::Bytes;
 use super::{Session, StoreError, Tx, on};
+use scrip_token::Digest;
 
 /// A snapshot without its blob.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Snapshot {
     /// SHA-256 of the blob.
     #[sqlx(try_from = "Bytes")]
-    pub sha256: [u8; 32],
+    pub sha256: Digest,
     /// A UUIDv7 in text.
     pub epoch: String,
     /// The last batch in it.
@@ -30,7 +31,7 @@ pub async fn insert(tx: &mut Tx, snapshot: &Snapshot, blob: &[u8]) -> Result<(),
                epoch = excluded.epoch, seq = excluded.seq, at = excluded.at, \
                manifest = excluded.manifest";
     on!(tx, |c| sqlx::query(sql)
-        .bind(snapshot.sha256.as_slice())
+        .bind(snapshot.sha256.as_bytes().as_slice())
         .bind(&snapshot.epoch)
         .bind(snapshot.seq)
         .bind(snapshot.at)
@@ -56,12 +57,12 @@ pub async fn latest(from: &mut impl Session) -> Result<Option<Snapshot>, StoreEr
 ///
 /// # Errors
 /// As any statement.
-pub async fn blob(
-    from: &mut impl Session,
-    sha256: &[u8; 32],
-) -> Result<Option<Vec<u8>>, StoreError> {
+pub async fn blob(from: &mut impl Session, sha256: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
     let sql = "SELECT blob FROM deny_snapshots WHERE sha256 = $1";
-    Ok(on!(from, |c| sqlx::query_scalar(sql).bind(sha256.as_slice()).fetch_optional(c).await?))
+    Ok(on!(from, |c| sqlx::query_scalar(sql)
+        .bind(sha256.as_bytes().as_slice())
+        .fetch_optional(c)
+        .await?))
 }
 
 /// Forgets all but the newest two: a follower may be fetching the one before the last.

@@ -2,7 +2,7 @@
 
 use super::column::Bytes;
 use super::{Session, StoreError, Tx, on};
-use uuid::Uuid;
+use scrip_token::{Digest, Jti};
 
 /// A key that was used.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -15,12 +15,12 @@ pub struct Used {
     pub key: String,
     /// SHA-256 of the request.
     #[sqlx(try_from = "Bytes")]
-    pub digest: [u8; 32],
+    pub digest: Digest,
     /// Seconds.
     pub at: i64,
     /// The token that was minted.
     #[sqlx(try_from = "Bytes")]
-    pub jti: Option<Uuid>,
+    pub jti: Option<Jti>,
     /// The answer without its secret, where there is no token.
     pub reply: Option<String>,
 }
@@ -56,7 +56,7 @@ pub async fn insert(tx: &mut Tx, used: &Used) -> Result<bool, StoreError> {
         .bind(&used.caller)
         .bind(&used.route)
         .bind(&used.key)
-        .bind(used.digest.as_slice())
+        .bind(used.digest.as_bytes().as_slice())
         .bind(used.at)
         .bind(used.jti.as_ref().map(|jti| jti.as_bytes().as_slice()))
         .bind(&used.reply)

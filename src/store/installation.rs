@@ -1,8 +1,9 @@
 //! The one row that says who issues, and up to where the deny list is numbered.
 
-use super::column::{Bytes, moment};
+use super::column::Bytes;
+use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
-use uuid::Uuid;
+use scrip_token::{Digest, Jti};
 
 /// The numbering row.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -15,7 +16,7 @@ pub struct Installation {
     pub seq: i64,
     /// SHA-256 of the last batch's payload, of the epoch's text before the first.
     #[sqlx(try_from = "Bytes")]
-    pub head: [u8; 32],
+    pub head: Digest,
     /// The last keys document's version, 0 before the first.
     pub keys_version: i64,
     /// Seconds.
@@ -34,7 +35,7 @@ pub async fn create(tx: &mut Tx, row: &Installation) -> Result<bool, StoreError>
         .bind(&row.issuer)
         .bind(&row.epoch)
         .bind(row.seq)
-        .bind(row.head.as_slice())
+        .bind(row.head.as_bytes().as_slice())
         .bind(row.created * 1000)
         .bind(row.keys_version)
         .bind(row.created)
@@ -59,7 +60,7 @@ pub async fn read(from: &mut impl Session) -> Result<Option<Installation>, Store
 /// As any statement.
 pub async fn lock(tx: &mut Tx) -> Result<Option<Installation>, StoreError> {
     if let Conn::Postgres(c) = tx.conn() {
-        sqlx::query("SELECT 1 FROM installation FOR UPDATE").execute(c).await?;
+        heard(sqlx::query("SELECT 1 FROM installation FOR UPDATE").execute(c)).await?;
     }
     read(tx).await
 }
@@ -68,13 +69,13 @@ pub async fn lock(tx: &mut Tx) -> Result<Option<Installation>, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Conflict`] unless `seq` follows the last one.
-pub async fn advance(tx: &mut Tx, seq: i64, head: &[u8; 32], at_ms: i64) -> Result<(), StoreError> {
+pub async fn advance(tx: &mut Tx, seq: i64, head: &Digest, at_ms: i64) -> Result<(), StoreError> {
     let sql = "UPDATE installation SET seq = $1, head = $2, \
                newest_ms = CASE WHEN newest_ms < $3 THEN $3 ELSE newest_ms END \
                WHERE seq = $1 - 1";
     let advanced = on!(tx, |c| sqlx::query(sql)
         .bind(seq)
-        .bind(head.as_slice())
+        .bind(head.as_bytes().as_slice())
         .bind(at_ms)
         .execute(c)
         .await?
@@ -99,10 +100,11 @@ pub(super) async fn newest_ms(from: &mut impl Session) -> Result<i64, StoreError
     struct Newest {
         batch: Option<i64>,
         #[sqlx(try_from = "Bytes")]
-        token: Option<Uuid>,
+        token: Option<Jti>,
     }
     let sql = "SELECT (SELECT newest_ms FROM installation) AS batch, \
                (SELECT jti FROM tokens ORDER BY jti DESC LIMIT 1) AS token";
     let newest: Newest = on!(from, |c| sqlx::query_as(sql).fetch_one(c).await?);
-    Ok(newest.batch.unwrap_or(0).max(newest.token.map_or(0, moment)))
+    let token = newest.token.map_or(0, |jti| jti.milliseconds() as i64);
+    Ok(newest.batch.unwrap_or(0).max(token))
 }

@@ -1,8 +1,8 @@
-use super::session::Begun;
+use super::session::{Begun, heard};
 use super::{Lock, StoreError, Tx};
-use sqlx::PgPool;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use std::time::Duration;
 
 /// Two pools: whatever holds the general one up, revocation and the feed have their own.
@@ -10,6 +10,9 @@ pub(super) struct Postgres {
     pub(super) general: PgPool,
     pub(super) reserved: PgPool,
 }
+
+/// Longest wait for a connection, and for a sign of life of one that is given back.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The advisory lock, shared by mints and exclusive to revocations: "scrip" in ASCII.
 const MINTS_AND_REVOCATIONS: i64 = 0x73_63_72_69_70;
@@ -25,8 +28,18 @@ impl Postgres {
             ("lock_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "2s"),
         ]);
-        let pool =
-            |size| PoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(2));
+        let pool = |size| {
+            let pool = PoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
+            // Otherwise one that was given up in the middle of a statement to a silent server would
+            // keep its place in the pool for as long as the kernel hopes.
+            pool.after_release(|connection: &mut PgConnection, _| {
+                Box::pin(async {
+                    let silent = |_| sqlx::Error::PoolTimedOut;
+                    tokio::time::timeout(PATIENCE, connection.ping()).await.map_err(silent)??;
+                    Ok(true)
+                })
+            })
+        };
         Ok(Self {
             general: pool(10).connect_with(options.clone()).await?,
             reserved: pool(4).connect_lazy_with(options),
@@ -39,7 +52,7 @@ impl Postgres {
             Lock::Mint | Lock::Admin => &self.general,
         };
         // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
-        let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let mut tx = heard(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
         let take = match lock {
             Lock::Mint => {
                 "SELECT set_config('lock_timeout', '500ms', true), \
@@ -50,7 +63,7 @@ impl Postgres {
             Lock::Revoke => "SELECT pg_advisory_xact_lock($1)",
             Lock::Admin => return Ok(Tx(Begun::Postgres(tx))),
         };
-        sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx).await?;
+        heard(sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx)).await?;
         Ok(Tx(Begun::Postgres(tx)))
     }
 

@@ -1,3 +1,4 @@
+use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgPool, SqlitePool};
@@ -68,7 +69,7 @@ pub(super) async fn check_durability(tx: &mut Tx) -> Result<(), StoreError> {
             let sql = "SELECT name || ' = off' FROM pg_settings WHERE setting = 'off' AND name IN \
                        ('fsync', 'synchronous_commit', 'full_page_writes') \
                        UNION ALL SELECT 'it is a standby' WHERE pg_is_in_recovery()";
-            sqlx::query_scalar(sql).fetch_optional(c).await?
+            heard(sqlx::query_scalar(sql).fetch_optional(c)).await?
         }
     };
     unsafe_because.map_or(Ok(()), |why| Err(StoreError::Unsafe(why)))

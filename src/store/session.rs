@@ -2,6 +2,13 @@ use super::gate::Turn;
 use super::{StoreError, installation};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+use std::io;
+use std::time::Duration;
+
+/// Longest wait for Postgres to answer a statement. It ends what takes longer than 10 s itself; one
+/// that is silent beyond that is gone without a word (a primary that lost its power, a dropped
+/// route), and the kernel would go on hoping for a quarter of an hour.
+const SILENCE: Duration = Duration::from_secs(11);
 
 /// Whatever can be read through: a [`Reader`], or the [`Tx`] whose own writes shall be seen.
 pub trait Session: Send {
@@ -23,12 +30,26 @@ macro_rules! on {
     ($session:expr, |$conn:ident| $body:expr) => {
         match $crate::store::Session::conn($session) {
             $crate::store::Conn::Sqlite($conn) => $body,
-            $crate::store::Conn::Postgres($conn) => $body,
+            $crate::store::Conn::Postgres($conn) => {
+                let answer = async { Ok::<_, $crate::store::StoreError>($body) };
+                $crate::store::session::heard(answer).await?
+            }
         }
     };
 }
 
 pub(super) use on;
+
+/// The answer of Postgres, unless it stays silent.
+pub(super) async fn heard<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+where
+    StoreError: From<E>,
+{
+    match tokio::time::timeout(SILENCE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),
+    }
+}
 
 /// A connection outside any transaction: each statement sees what is committed by then.
 pub struct Reader(pub(super) Lent);
@@ -47,7 +68,8 @@ impl Session for Reader {
     }
 }
 
-/// A transaction. Dropped without [`Tx::commit`], it leaves nothing.
+/// A transaction. Dropped without [`Tx::commit`], it leaves nothing: what becomes of it after a
+/// statement that failed.
 #[must_use]
 pub struct Tx(pub(super) Begun);
 
@@ -70,28 +92,41 @@ impl Tx {
     /// Makes it durable.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it is not known whether it was.
+    /// [`StoreError::Unavailable`] where it is not known whether it was, and, on Postgres, where a
+    /// statement before it had failed.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.0 {
             Begun::Sqlite(tx, _turn) => tx.commit().await?,
-            Begun::Postgres(tx) => tx.commit().await?,
+            Begun::Postgres(mut tx) => {
+                // After a statement that failed, COMMIT rolls back and reports success; this does not.
+                heard(sqlx::query("SELECT 1").execute(&mut *tx)).await?;
+                heard(tx.commit()).await?;
+            }
         }
         Ok(())
     }
 
-    /// Database time in milliseconds: Postgres' own clock, read now and so after the locks that
-    /// are held; `clock_ms` on SQLite. Never behind the newest time on record.
+    /// [`now_ms`] within the transaction, and so after the locks that it holds.
     ///
     /// # Errors
     /// As any statement.
     pub async fn now_ms(&mut self, clock_ms: i64) -> Result<i64, StoreError> {
-        let clock_ms = match self.conn() {
-            Conn::Sqlite(_) => clock_ms,
-            Conn::Postgres(conn) => {
-                let sql = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-                sqlx::query_scalar(sql).fetch_one(conn).await?
-            }
-        };
-        Ok(clock_ms.max(installation::newest_ms(self).await?))
+        now_ms(self, clock_ms).await
     }
+}
+
+/// Database time in milliseconds: Postgres' own clock, read now; `clock_ms` on SQLite. Never behind
+/// the newest time on record.
+///
+/// # Errors
+/// As any statement.
+pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, StoreError> {
+    let clock_ms = match from.conn() {
+        Conn::Sqlite(_) => clock_ms,
+        Conn::Postgres(conn) => {
+            let sql = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+            heard(sqlx::query_scalar(sql).fetch_one(conn)).await?
+        }
+    };
+    Ok(clock_ms.max(installation::newest_ms(from).await?))
 }

@@ -1,16 +1,18 @@
 //! The inventory of issued tokens: a record each, never the token.
 
 use super::column::{Bytes, floor};
+use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
+use scrip_token::Jti;
+use scrip_token::limits::HORIZON;
 use sqlx::QueryBuilder;
-use uuid::Uuid;
 
 /// The record of one token. Times are seconds.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Token {
     /// Its name, a UUIDv7 of `iat`'s second.
     #[sqlx(try_from = "Bytes")]
-    pub jti: Uuid,
+    pub jti: Jti,
     /// The claim of this name, as are the following.
     pub tenant: String,
     /// `client_id`.
@@ -93,7 +95,7 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
                        (jti, tenant, client, sub, aud, kid, cred, iat, exp, claims) \
                        SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], \
                        $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::text[])";
-            sqlx::query(sql)
+            let insert = sqlx::query(sql)
                 .bind(column!(t => t.jti.as_bytes().as_slice()))
                 .bind(column!(t => t.tenant.as_str()))
                 .bind(column!(t => t.client.as_str()))
@@ -104,8 +106,8 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
                 .bind(column!(t => t.iat))
                 .bind(column!(t => t.exp))
                 .bind(column!(t => t.claims.as_str()))
-                .execute(c)
-                .await?;
+                .execute(c);
+            heard(insert).await?;
         }
         // As many rows as SQLite's 32,766 parameters allow for in a round figure.
         Conn::Sqlite(c) => {
@@ -137,7 +139,7 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
 ///
 /// # Errors
 /// As any statement.
-pub async fn by_jti(from: &mut impl Session, jti: Uuid) -> Result<Option<Token>, StoreError> {
+pub async fn by_jti(from: &mut impl Session, jti: Jti) -> Result<Option<Token>, StoreError> {
     let sql = "SELECT * FROM tokens WHERE jti = $1";
     Ok(on!(from, |c| sqlx::query_as(sql).bind(jti.as_bytes().as_slice()).fetch_optional(c).await?))
 }
@@ -149,7 +151,7 @@ pub async fn by_jti(from: &mut impl Session, jti: Uuid) -> Result<Option<Token>,
 pub async fn list(
     from: &mut impl Session,
     which: Matching<'_>,
-    after: Option<Uuid>,
+    after: Option<Jti>,
     limit: u32,
 ) -> Result<Vec<Token>, StoreError> {
     Ok(on!(from, |c| {
@@ -163,58 +165,55 @@ pub async fn list(
     }))
 }
 
-/// `iat` of the newest token that matches, of those issued at `since` (seconds) or later.
+/// `iat` of the newest token that matches, unless none could be live at `now` (seconds).
 ///
 /// # Errors
 /// As any statement.
 pub async fn newest_iat(
     from: &mut impl Session,
     which: Matching<'_>,
-    since: i64,
+    now: i64,
 ) -> Result<Option<i64>, StoreError> {
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT iat FROM tokens WHERE ");
         push_matching!(query, which);
-        query.push(" AND jti >= ").push_bind(floor(since * 1000).to_vec());
+        query.push(" AND jti >= ").push_bind(oldest_live(now).to_vec());
         query.push(" ORDER BY jti DESC LIMIT 1");
         query.build_query_scalar().fetch_optional(c).await?
     }))
 }
 
-/// How many tokens that match are live at `now`, for each client that has any. `since` is `now`
-/// less the longest life a token can have: older ones need not be looked at.
+/// How many tokens that match are live at `now` (seconds), for each client that has any.
 ///
 /// # Errors
 /// As any statement.
 pub async fn live_by_client(
     from: &mut impl Session,
     which: Matching<'_>,
-    since: i64,
     now: i64,
 ) -> Result<Vec<(String, i64)>, StoreError> {
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT client, count(*) FROM tokens WHERE ");
         push_matching!(query, which);
-        query.push(" AND jti >= ").push_bind(floor(since * 1000).to_vec());
+        query.push(" AND jti >= ").push_bind(oldest_live(now).to_vec());
         query.push(" AND exp > ").push_bind(now);
         query.push(" GROUP BY client ORDER BY client");
         query.build_query_as().fetch_all(c).await?
     }))
 }
 
-/// The clients that have a token live at `now`; `since` as in [`live_by_client`].
+/// The clients that have a token live at `now` (seconds).
 ///
 /// # Errors
 /// As any statement.
 pub async fn clients_with_live(
     from: &mut impl Session,
-    since: i64,
     now: i64,
 ) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT id FROM clients WHERE EXISTS (SELECT 1 FROM tokens \
                WHERE client = clients.id AND jti >= $1 AND exp > $2) ORDER BY id";
     Ok(on!(from, |c| sqlx::query_scalar(sql)
-        .bind(floor(since * 1000).to_vec())
+        .bind(oldest_live(now).to_vec())
         .bind(now)
         .fetch_all(c)
         .await?))
@@ -233,4 +232,10 @@ pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreErr
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// Where to begin looking for what is live at `now`, so that the rest of the inventory, however
+/// long, is not looked at.
+fn oldest_live(now: i64) -> [u8; 16] {
+    floor((now - HORIZON as i64) * 1000)
 }

@@ -1,3 +1,15 @@
-//! Real servers for the tests.
+//! Starts the real servers that tests speak to. Each listens on a free loopback port, is waited for by a
+//! condition, and ends with the test, or with the test binary however that ends.
 
-pub(crate) mod postgres;
+pub mod acme;
+pub mod api;
+pub mod at_exit;
+pub mod batches;
+pub mod cli;
+pub mod follower;
+pub mod http;
+pub mod postgres;
+pub mod process;
+pub mod service;
+pub mod until;
+pub mod vault;

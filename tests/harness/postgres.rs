@@ -1,83 +1,189 @@
-//! A Postgres cluster for the test run, and one more for whoever needs other settings.
-
+use super::at_exit::AtExit;
+use super::process::{Process, Signal, free_port, send};
+use super::until::until;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use std::net::TcpListener;
-use std::os::unix::fs::chown;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
-const NOBODY: u32 = 65534;
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The URL of a new, empty database in the cluster that all tests share.
-pub(crate) async fn database() -> String {
+/// Debian's `nobody`: `initdb` and `postgres` refuse to run as root.
+const UNPRIVILEGED: u32 = 65534;
+
+/// The address of a new, empty database in the cluster that all tests share.
+pub async fn database() -> String {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     CLUSTER.get_or_init(|| Cluster::start(&[])).await.database().await
 }
 
-pub(crate) struct Cluster {
+/// A real Postgres of its own, on loopback, durable (`fsync=on`), for tests that kill it.
+pub struct Cluster {
+    postmaster: Process,
+    folder: PathBuf,
     port: u16,
+    settings: &'static [&'static str],
+    _removal: AtExit,
 }
 
 impl Cluster {
-    /// A cluster with `settings` such as `fsync=off`; it ends with the test process.
-    pub(crate) async fn start(settings: &'static [&'static str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder").keep();
-        chown(&folder, Some(NOBODY), Some(NOBODY)).expect("the tests run as root");
+    /// `settings` such as `fsync=off` are added to the defaults, which lose nothing.
+    pub async fn start(settings: &'static [&'static str]) -> Self {
+        let folder =
+            TempDir::with_prefix("scrip-postgres-").expect("a folder for the cluster").keep();
+        let path = folder.to_str().expect("a temporary folder's name is text");
+        // The last backends may still be writing when the postmaster was killed; hence more than one try.
+        let removal = AtExit::run(
+            "for try in 1 2 3 4 5 6 7 8 9; do rm -rf \"$1\" && break; sleep 0.2; done",
+            &[path],
+        );
+        if is_root() {
+            chown(&folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED))
+                .expect("root gives its folder away");
+        }
         let made = unprivileged("initdb", &folder)
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"])
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.expect("initdb runs").success());
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a free port")
-            .port();
-        // The signal comes when the thread ends that started the server: one that outlives tests.
-        std::thread::spawn(move || {
-            let mut command = unprivileged("postgres", &folder);
-            command.args(["-k", "", "-h", "127.0.0.1", "-c", "max_connections=300"]);
-            command.arg("-p").arg(port.to_string());
-            for setting in settings {
-                command.args(["-c", setting]);
-            }
-            let log = std::fs::File::create(folder.join("log")).expect("a log");
-            command.stderr(log).status().expect("postgres runs")
-        });
-        let cluster = Self { port };
-        let ready = async {
-            while PgConnection::connect(&cluster.url("postgres")).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("Postgres answers");
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ])
+            .output();
+        match made {
+            Ok(made) if made.status.success() => {}
+            failed => panic!("{failed:?}; without Postgres, `.ci/prepare postgres` installs it"),
+        }
+
+        let port = free_port();
+        let postmaster = start_postmaster(&folder, port, settings);
+        let mut cluster = Self { postmaster, folder, port, settings, _removal: removal };
+        cluster.answers().await;
         cluster
     }
 
-    /// The URL of a new, empty database.
-    pub(crate) async fn database(&self) -> String {
+    /// The address of a new, empty database.
+    pub async fn database(&self) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut conn = PgConnection::connect(&self.url("postgres")).await.expect("Postgres");
-        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::raw_sql(create).execute(&mut conn).await.expect("a new database");
+        let mut connection =
+            PgConnection::connect(&self.url("postgres")).await.expect("Postgres answers");
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}")))
+            .execute(&mut connection)
+            .await
+            .expect("a fresh name");
         self.url(&name)
+    }
+
+    /// `kill -9` of the postmaster and of all its processes; returns when none is left.
+    pub async fn kill(&mut self) {
+        let children = self.children();
+        self.postmaster.signal(Signal::Kill);
+        children.iter().for_each(|pid| send(Signal::Kill, *pid));
+        self.postmaster.exit().await;
+        until("Postgres is dead", PATIENCE, async || {
+            children.iter().all(|pid| is_dead(*pid)).then_some(())
+        })
+        .await;
+    }
+
+    /// Stops all its processes where they are: connections stay open, and nobody answers.
+    pub fn freeze(&self) {
+        // The postmaster first, so that it starts no more of them.
+        self.postmaster.signal(Signal::Stop);
+        self.children().into_iter().for_each(|pid| send(Signal::Stop, pid));
+    }
+
+    /// Stops whoever answers on the connections that there are. New ones are answered.
+    pub fn freeze_connections(&self) {
+        let serves = |pid: &u32| {
+            let title = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            title.contains(" test_")
+        };
+        self.children().into_iter().filter(serves).for_each(|pid| send(Signal::Stop, pid));
+    }
+
+    /// Lets all go on.
+    pub fn thaw(&self) {
+        self.children().into_iter().for_each(|pid| send(Signal::Continue, pid));
+        self.postmaster.signal(Signal::Continue);
+    }
+
+    fn children(&self) -> Vec<u32> {
+        let postmaster = self.postmaster.pid();
+        let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))
+            .expect("the kernel lists children");
+        children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+    }
+
+    /// Starts again what was killed, at the same address; returns when it has recovered.
+    pub async fn restart(&mut self) {
+        self.postmaster = start_postmaster(&self.folder, self.port, self.settings);
+        self.answers().await;
     }
 
     fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
+
+    async fn answers(&mut self) {
+        let url = self.url("postgres");
+        self.postmaster.until(async || PgConnection::connect(&url).await.ok()).await;
+    }
 }
 
-fn unprivileged(program: &str, folder: &Path) -> Command {
-    let mut command = Command::new("setpriv");
+fn start_postmaster(folder: &Path, port: u16, settings: &[&str]) -> Process {
+    let mut command = unprivileged("postgres", folder);
+    command.arg("-k").arg(folder).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+    for setting in ["max_connections=300"].iter().chain(settings) {
+        command.args(["-c", setting]);
+    }
+    // SIGQUIT is Postgres' immediate shutdown; SIGKILL would leave its System V shared memory behind.
+    Process::start_in(folder, command, Signal::Quit)
+}
+
+/// `program -D folder`, run by somebody other than root, as it insists.
+fn unprivileged(name: &str, folder: &Path) -> Command {
+    let program = program(name);
+    let mut command = match is_root() {
+        false => Command::new(program),
+        true => {
+            let id = UNPRIVILEGED;
+            let mut command = Command::new("setpriv");
+            command
+                .args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--"])
+                .arg(program);
+            command
+        }
+    };
+    command.current_dir(folder).arg("-D").arg(folder.join("cluster"));
     command
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--pdeathsig", "QUIT"])
-        .arg(format!("{BIN}/{program}"))
-        .arg("-D")
-        .arg(folder.join("cluster"));
-    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("proc is mounted").uid() == 0
+}
+
+/// Gone, or a zombie that whoever inherited it has yet to reap.
+fn is_dead(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+/// `name` of the newest Postgres that Debian has, else whatever the PATH finds.
+fn program(name: &str) -> PathBuf {
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    debian
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())))
+        .map(|(version, folder)| (version, folder.join("bin").join(name)))
+        .filter(|(_, program)| program.exists())
+        .max_by_key(|(version, _)| *version)
+        .map_or_else(|| PathBuf::from(name), |(_, program)| program)
 }

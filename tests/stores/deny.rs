@@ -1,9 +1,10 @@
-use super::{Fresh, HOSTILE, id};
+use super::{Fresh, HOSTILE, jti};
 use scrip::store::deny_batches::{self, Batch};
 use scrip::store::deny_entries::{self, Cut, Entry};
 use scrip::store::deny_snapshots::{self, Snapshot};
 use scrip::store::installation::{self, Installation};
 use scrip::store::{Lock, StoreError};
+use scrip_token::Digest;
 
 on_both![
     batches_follow_each_other,
@@ -16,9 +17,13 @@ on_both![
 
 const EPOCH: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
+fn digest(n: i64) -> Digest {
+    Digest::from_bytes([n as u8; 32])
+}
+
 fn batch(seq: i64) -> Batch {
     let jws = Some(format!("jws {seq}"));
-    Batch { epoch: EPOCH.to_owned(), seq, at: seq, head: [seq as u8; 32], jws }
+    Batch { epoch: EPOCH.to_owned(), seq, at: seq, head: digest(seq), jws }
 }
 
 async fn batches_follow_each_other(store: &Fresh) {
@@ -38,7 +43,7 @@ async fn batches_follow_each_other(store: &Fresh) {
     assert_eq!(deny_batches::one(&mut reader, EPOCH, 4).await.unwrap(), None);
 
     let mut tx = store.begin(Lock::Revoke).await.unwrap();
-    let other = Batch { head: [9; 32], ..batch(3) };
+    let other = Batch { head: digest(9), ..batch(3) };
     let twice = deny_batches::insert(&mut tx, &other).await;
     assert!(matches!(twice, Err(StoreError::Conflict)), "one content for each number: {twice:?}");
 }
@@ -48,7 +53,7 @@ async fn n76_batches_shrink_to_heads_and_the_last_one_stays(store: &Fresh) {
         issuer: "https://sts.example".to_owned(),
         epoch: EPOCH.to_owned(),
         seq: 3,
-        head: [3; 32],
+        head: digest(3),
         keys_version: 0,
         created: 1,
     };
@@ -78,7 +83,7 @@ fn entry(seq: i64, ord: i64, subject: &str, before: Option<i64>, until: Option<i
         ord,
         kind: kind.to_owned(),
         subject: subject.to_owned(),
-        jti: (kind == "jti").then(|| id(seq, ord as u16)),
+        jti: (kind == "jti").then(|| jti(seq, ord as u16)),
         before,
         until,
         entry: format!("{{\"of\":{subject:?}}}"),
@@ -126,6 +131,7 @@ async fn a_cut_is_the_latest_that_still_stands(store: &Fresh) {
         entry(1, 2, "tenant:acme", Some(9), Some(50)),
         entry(1, 3, "kid:K", None, None),
         entry(1, 4, "client:acme/c", Some(9), Some(914)),
+        entry(1, 99, "kid:K", Some(3), None),
     ];
     for (ord, text) in (5..).zip(HOSTILE) {
         let mut hostile = entry(1, ord, text, None, None);
@@ -166,7 +172,7 @@ async fn n76_entries_are_pruned_when_they_are_over(store: &Fresh) {
 
 async fn two_snapshots_are_kept(store: &Fresh) {
     let snapshot = |seq: i64| Snapshot {
-        sha256: [seq as u8; 32],
+        sha256: digest(seq),
         epoch: EPOCH.to_owned(),
         seq,
         at: seq,
@@ -179,12 +185,12 @@ async fn two_snapshots_are_kept(store: &Fresh) {
     }
     assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), Some(snapshot(2)));
     assert_eq!(deny_snapshots::prune(&mut tx).await.unwrap(), 1);
-    assert_eq!(deny_snapshots::blob(&mut tx, &[0; 32]).await.unwrap(), None);
-    let blob = deny_snapshots::blob(&mut tx, &[1; 32]).await.unwrap();
+    assert_eq!(deny_snapshots::blob(&mut tx, &digest(0)).await.unwrap(), None);
+    let blob = deny_snapshots::blob(&mut tx, &digest(1)).await.unwrap();
     assert_eq!(blob, Some(vec![1; 100_000]));
 
     // Entries came and went, and the blob is what it was before.
-    let again = Snapshot { sha256: [1; 32], ..snapshot(7) };
+    let again = Snapshot { sha256: digest(1), ..snapshot(7) };
     deny_snapshots::insert(&mut tx, &again, &vec![1; 100_000]).await.unwrap();
     assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), Some(again));
     assert_eq!(deny_snapshots::prune(&mut tx).await.unwrap(), 0);

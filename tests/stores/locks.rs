@@ -193,6 +193,18 @@ async fn on_postgres_a_mint_that_pauses_is_ended() {
 }
 
 #[tokio::test]
+async fn on_postgres_what_failed_cannot_be_committed() {
+    let store = Fresh::postgres().await;
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    audit::insert_many(&mut tx, &[event(1)]).await.unwrap();
+    let refused = audit::insert_many(&mut tx, &[event(1)]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    let refused = tx.commit().await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(events(&store).await, 0);
+}
+
+#[tokio::test]
 async fn n112_connections_that_died_are_replaced() {
     let store = Fresh::postgres().await;
     drop(store.begin(Lock::Revoke).await.unwrap());

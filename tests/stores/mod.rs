@@ -28,6 +28,7 @@ mod tokens;
 
 use crate::harness::postgres;
 use scrip::store::{Store, StoreError};
+use scrip_token::Jti;
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use std::ops::Deref;
@@ -102,6 +103,10 @@ fn id(second: i64, n: u16) -> Uuid {
     bytes[8] = 0x80;
     bytes[14..].copy_from_slice(&n.to_be_bytes());
     Uuid::from_bytes(bytes)
+}
+
+fn jti(second: i64, n: u16) -> Jti {
+    Jti::from_bytes(id(second, n).into_bytes()).unwrap()
 }
 
 const HOSTILE: [&str; 7] = [

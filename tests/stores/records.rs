@@ -1,7 +1,8 @@
-use super::{Fresh, HOSTILE, id};
+use super::{Fresh, HOSTILE, id, jti};
 use scrip::store::{
     Lock, StoreError, audit, idempotency, keys_documents, revocations, signing_keys,
 };
+use scrip_token::Digest;
 
 on_both![
     n50_a_key_is_taken_once,
@@ -18,9 +19,9 @@ fn used(key: &str, at: i64) -> idempotency::Used {
         caller: "acme/a".to_owned(),
         route: "POST /oauth2/token".to_owned(),
         key: key.to_owned(),
-        digest: [1; 32],
+        digest: Digest::from_bytes([1; 32]),
         at,
-        jti: (at == 1).then(|| id(1, 1)),
+        jti: (at == 1).then(|| jti(1, 1)),
         reply: (at != 1).then(|| "{}".to_owned()),
     }
 }
@@ -69,7 +70,7 @@ fn event(second: i64, n: u16) -> audit::Event {
         actor: every(2, "acme/a"),
         tenant: every(3, "acme"),
         target: every(4, "acme/b"),
-        jti: (n == 6).then(|| id(1, 6)),
+        jti: (n == 6).then(|| jti(1, 6)),
         address: every(5, "10.0.0.1"),
         request_id: format!("r{n}"),
         detail: HOSTILE[usize::from(n) % HOSTILE.len()].to_owned(),
@@ -106,7 +107,7 @@ async fn the_log_is_filtered(store: &Fresh) {
         (audit::Filter { actor: Some("acme/a"), ..f() }, vec![10, 8, 6, 4, 2, 0]),
         (audit::Filter { action: Some("revoke"), ..f() }, vec![11, 9, 7, 5, 3, 1]),
         (audit::Filter { tenant: Some("acme"), ..f() }, vec![9, 6, 3, 0]),
-        (audit::Filter { jti: Some(id(1, 6)), ..f() }, vec![6]),
+        (audit::Filter { jti: Some(jti(1, 6)), ..f() }, vec![6]),
         (audit::Filter { since_ms: Some(10_000), ..f() }, vec![11, 10]),
         (
             audit::Filter {

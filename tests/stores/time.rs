@@ -1,6 +1,7 @@
-use super::{Fresh, id};
+use super::{Fresh, jti};
 use scrip::store::installation::{self, Installation};
 use scrip::store::{Lock, StoreError, tokens};
+use scrip_token::Digest;
 use std::time::{Duration, SystemTime};
 
 on_both![
@@ -19,7 +20,7 @@ fn row() -> Installation {
         issuer: "https://sts.example".to_owned(),
         epoch: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
         seq: 0,
-        head: [0; 32],
+        head: Digest::from_bytes([0; 32]),
         keys_version: 0,
         created: 1_700_000_000,
     }
@@ -46,12 +47,12 @@ async fn there_is_one_installation(store: &Fresh) {
 async fn numbers_have_no_gap(store: &Fresh) {
     installed(store).await;
     let mut tx = store.begin(Lock::Revoke).await.unwrap();
-    installation::advance(&mut tx, 1, &[1; 32], 5).await.unwrap();
+    installation::advance(&mut tx, 1, &Digest::from_bytes([1; 32]), 5).await.unwrap();
     for seq in [0, 1, 3] {
-        let refused = installation::advance(&mut tx, seq, &[9; 32], 6).await;
+        let refused = installation::advance(&mut tx, seq, &Digest::from_bytes([9; 32]), 6).await;
         assert!(matches!(refused, Err(StoreError::Conflict)), "{seq}: {refused:?}");
     }
-    installation::advance(&mut tx, 2, &[2; 32], 6).await.unwrap();
+    installation::advance(&mut tx, 2, &Digest::from_bytes([2; 32]), 6).await.unwrap();
     installation::set_keys_version(&mut tx, 3).await.unwrap();
     let refused = installation::set_keys_version(&mut tx, 3).await;
     assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
@@ -59,7 +60,10 @@ async fn numbers_have_no_gap(store: &Fresh) {
 
     let mut reader = store.read_reserved().await.unwrap();
     let now = installation::read(&mut reader).await.unwrap().unwrap();
-    assert_eq!(now, Installation { seq: 2, head: [2; 32], keys_version: 3, ..row() });
+    assert_eq!(
+        now,
+        Installation { seq: 2, head: Digest::from_bytes([2; 32]), keys_version: 3, ..row() }
+    );
 }
 
 async fn numbering_at_once_gives_each_its_number(store: &Fresh) {
@@ -73,7 +77,9 @@ async fn numbering_at_once_gives_each_its_number(store: &Fresh) {
             tokio::spawn(async move {
                 let mut tx = store.begin(lock).await.unwrap();
                 let last = installation::lock(&mut tx).await.unwrap().unwrap().seq;
-                installation::advance(&mut tx, last + 1, &[1; 32], 5).await.unwrap();
+                installation::advance(&mut tx, last + 1, &Digest::from_bytes([1; 32]), 5)
+                    .await
+                    .unwrap();
                 tx.commit().await.unwrap();
                 last + 1
             })
@@ -90,14 +96,14 @@ async fn numbering_at_once_gives_each_its_number(store: &Fresh) {
 async fn n110_recorded_time_never_goes_back(store: &Fresh) {
     installed(store).await;
     let mut tx = store.begin(Lock::Revoke).await.unwrap();
-    installation::advance(&mut tx, 1, &[1; 32], FAR * 1000 + 7).await.unwrap();
+    installation::advance(&mut tx, 1, &Digest::from_bytes([1; 32]), FAR * 1000 + 7).await.unwrap();
     assert_eq!(tx.now_ms(5).await.unwrap(), FAR * 1000 + 7);
-    installation::advance(&mut tx, 2, &[2; 32], 5).await.unwrap();
+    installation::advance(&mut tx, 2, &Digest::from_bytes([2; 32]), 5).await.unwrap();
     assert_eq!(tx.now_ms(5).await.unwrap(), FAR * 1000 + 7, "an older batch takes nothing back");
     tx.commit().await.unwrap();
 
     let token = |n: u16| tokens::Token {
-        jti: id(FAR + i64::from(n), n),
+        jti: jti(FAR + i64::from(n), n),
         tenant: "acme".to_owned(),
         client: "acme/a".to_owned(),
         sub: "client:acme/a".to_owned(),

@@ -1,0 +1,10 @@
+# What the service needs to prove master credentials: read them and their versions' times.
+# Replace `secret` and `scrip` when SCRIP_VAULT_MOUNT and SCRIP_VAULT_PREFIX differ.
+
+path "secret/data/scrip/*" {
+  capabilities = ["read"]
+}
+
+path "secret/metadata/scrip/*" {
+  capabilities = ["read"]
+}

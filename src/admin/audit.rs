@@ -1,0 +1,72 @@
+//! `/v1/audit`: who did what, when, from where, and what came of it.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use scrip_token::Jti;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Moment, Page, rfc3339_ms};
+use crate::app::App;
+use crate::caller::{Means, operator};
+use crate::error::Problem;
+use crate::router::Arrival;
+use crate::store::{StoreError, audit};
+use crate::strict::Query;
+
+/// The scope that this needs.
+const SCOPE: &str = "scrip:audit";
+
+/// Which events.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    actor: Option<String>,
+    action: Option<String>,
+    tenant: Option<String>,
+    jti: Option<Jti>,
+    since: Option<Moment>,
+    limit: Option<NonZeroU16>,
+    after: Option<String>,
+}
+
+/// `GET /v1/audit?actor=&action=&tenant=&jti=&since=&limit=&after=`: 200, newest first; 400, 401,
+/// 403, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn list(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let page = Page::new(wanted.limit, wanted.after);
+    let filter = audit::Filter {
+        actor: wanted.actor.as_deref(),
+        action: wanted.action.as_deref(),
+        tenant: wanted.tenant.as_deref(),
+        jti: wanted.jti,
+        since_ms: wanted.since.map(Moment::milliseconds),
+    };
+    let mut session = app.store.read().await?;
+    let events = audit::list(&mut session, &filter, page.after_id()?, page.limit()).await?;
+    let items = events.iter().map(show).collect::<Result<_, _>>()?;
+    Ok(Json(page.reply(items, events.last().map(|event| event.id.to_string()))))
+}
+
+fn show(event: &audit::Event) -> Result<Value, StoreError> {
+    let detail: Value = serde_json::from_str(&event.detail)
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(json!({
+        "id": event.id.to_string(), "at": rfc3339_ms(event.at_ms), "action": event.action,
+        "outcome": event.outcome, "actor": event.actor, "tenant": event.tenant,
+        "target": event.target, "jti": event.jti, "address": event.address,
+        "request_id": event.request_id, "detail": detail,
+    }))
+}

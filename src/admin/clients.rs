@@ -1,0 +1,397 @@
+//! `/v1/clients`: who may ask for tokens.
+
+mod credential;
+mod request;
+mod revoking;
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use scrip_token::QualifiedName;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Asked, Change, Page, current_policy, named, read, rfc3339};
+use crate::app::App;
+use crate::caller::{Means, operator};
+use crate::clock;
+use crate::error::{Failure, Problem};
+use crate::mint::NO_STORE;
+use crate::router::Arrival;
+use crate::store::clients::{self, Client};
+use crate::store::{Session, audit, credentials};
+use crate::strict::Query;
+use crate::vault::Versions;
+use credential::{EMBEDDED, InVault, VAULT};
+use request::{Amendment, Creation, Rotation};
+
+/// The scope that this needs.
+const SCOPE: &str = "scrip:clients";
+
+/// `POST /v1/clients`: 201 with the client and, in this answer only, the secret that was made for
+/// it; one that Vault keeps only where that is asked for. A secret that is in Vault already is
+/// adopted and never shown. 400, 401, 403, 409 for a name that is, or was, taken, 415, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn create(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = asked.by_operator(&app, SCOPE, &body).await?;
+    let creation = Creation::read(&body, app.vault.is_some())?;
+    let id = &creation.id;
+
+    // Everything that can be refused is refused before Vault is written.
+    let mut session = app.store.read().await?;
+    if let Some(first) = change.answered(&mut session).await? {
+        return Ok(answer(StatusCode::CREATED, first, None));
+    }
+    may_have(&app, &change, &mut session, id, &creation.policy).await?;
+    if clients::by_id(&mut session, id.as_str()).await?.is_some() {
+        return Err(Problem::conflict("this name is, or was, a client's"));
+    }
+    drop(session);
+
+    // Vault first. A process that dies in between leaves a secret that proves nobody, and the same
+    // call adopts it; the other way round it would leave a client without a secret, and the same
+    // call would find the name taken.
+    let in_vault = match &app.vault {
+        Some(vault) if creation.source == VAULT => {
+            Some(InVault::adopt_or_write(vault.vault(), id, clock::now_seconds()).await?)
+        }
+        _ => None,
+    };
+
+    let mut tx = revoking::begin(&app, false).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let client = creation.client(now_ms / 1000);
+    let (versions, secret, embedded) = match in_vault {
+        Some(InVault { versions, secret }) => (versions, secret, None),
+        None => {
+            let (row, secret) = credential::embedded(&app.digest_key, id, &[], now_ms / 1000);
+            let versions = credential::known(&client, std::slice::from_ref(&row), None);
+            (versions.unwrap_or_default(), Some(secret), Some(row))
+        }
+    };
+    let reply = show_one(&client, Some(&versions), now_ms);
+    if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
+        return Ok(answer(StatusCode::CREATED, first, None));
+    }
+    may_have(&app, &change, &mut tx, id, &creation.policy).await?;
+    clients::insert(&mut tx, &client).await?;
+    if let Some(row) = &embedded {
+        credentials::insert(&mut tx, row).await?;
+    }
+    let event = change.event("client.create", "done", id).detail(&reply);
+    audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
+    tx.commit().await?;
+
+    refresh(&app, &client, id).await;
+    let shown = secret.filter(|_| creation.shows_secret());
+    Ok(answer(StatusCode::CREATED, reply, shown.as_ref()))
+}
+
+/// Which clients.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    tenant: Option<String>,
+    limit: Option<NonZeroU16>,
+    after: Option<String>,
+}
+
+/// `GET /v1/clients?tenant=&limit=&after=`: 200, newest first, without `credentials`, for which
+/// Vault would be asked about each; 400, 401, 403, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn list(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let page = Page::new(wanted.limit, wanted.after);
+    let (tenant, after) = (wanted.tenant.as_deref(), page.after());
+    let rows = clients::list(&mut app.store.read().await?, tenant, after, page.limit()).await?;
+    let last = rows.last().map(|row| row.id.clone());
+    Ok(Json(page.reply(rows.iter().map(summary).collect(), last)))
+}
+
+/// `GET /v1/clients/{tenant}/{name}`: 200; `credentials` are those that authenticate now, and null
+/// while Vault cannot be asked. 400, 401, 403, 404, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn show(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let id = named(path)?;
+    let mut session = app.store.read().await?;
+    let client = existing(&mut session, &id).await?;
+    let rows = credentials::of_client(&mut session, id.as_str()).await?;
+    drop(session);
+    let in_vault = credential::in_vault(&app, &client, &id).await.ok();
+    let versions = credential::known(&client, &rows, in_vault.as_ref());
+    Ok(Json(show_one(&client, versions.as_ref(), clock::now_ms())))
+}
+
+/// `PATCH /v1/clients/{tenant}/{name}`: 200. `"revoke": true` kills every token issued so far, in
+/// the same transaction. 400, 401, 403, 404, 415, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn change(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    Path(path): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = asked.by_operator(&app, SCOPE, &body).await?;
+    let id = named(path)?;
+    let amendment = Amendment::read(&body)?;
+    let client = existing(&mut app.store.read().await?, &id).await?;
+    let in_vault = credential::in_vault(&app, &client, &id).await.ok();
+
+    // Disabling excludes mints, as revoking does: once it is answered, none is under way.
+    let cuts = amendment.revoke || amendment.enabled == Some(false);
+    let mut tx = revoking::begin(&app, cuts).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    if let Some(first) = change.answered(&mut tx).await? {
+        return Ok(answer(StatusCode::OK, first, None));
+    }
+    let before = locked(&mut tx, &id, &clients::Change::default()).await?;
+    if let Some(policy) = &amendment.policy {
+        may_have(&app, &change, &mut tx, &id, policy).await?;
+    } else if amendment.enabled == Some(true) {
+        may_touch(&app, &change, &mut tx, &before).await?;
+    }
+    let client = locked(&mut tx, &id, &amendment.change()).await?;
+    let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
+    if client.overlap > before.overlap {
+        // What a shorter overlap has ended does not come back with a longer one.
+        let versions = credential::known(&before, &rows, in_vault.as_ref());
+        let versions = versions.ok_or_else(|| Problem(Failure::unavailable("Vault is away", 5)))?;
+        let over = credential::over(&before, &versions, now_ms / 1000);
+        credential::end(&mut tx, &id, &over, now_ms / 1000).await?;
+        rows = credentials::of_client(&mut tx, id.as_str()).await?;
+    }
+    let position = match amendment.revoke {
+        true => Some(revoking::client(&app, &mut tx, &change, &id, "other", now_ms).await?),
+        false => None,
+    };
+    let versions = credential::known(&client, &rows, in_vault.as_ref());
+    let reply = show_one(&client, versions.as_ref(), now_ms);
+    if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
+        return Ok(answer(StatusCode::OK, first, None));
+    }
+    let asked: Value = read(&body)?;
+    let event = change.event("client.change", "done", &id).detail(&asked);
+    audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
+    tx.commit().await?;
+    revoking::announce(&app, position);
+    Ok(answer(StatusCode::OK, reply, None))
+}
+
+/// `POST /v1/clients/{tenant}/{name}/rotate`: 200 with the client and, in this answer only, its new
+/// secret; one that Vault keeps only where that is asked for. The old one goes on for the overlap;
+/// `"revoke": true` ends it now, with the tokens that it was traded for. 400, 401, 403, 404, 415,
+/// 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn rotate(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    Path(path): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = asked.by_operator(&app, SCOPE, &body).await?;
+    let id = named(path)?;
+    let rotation = Rotation::read(&body)?;
+
+    let mut session = app.store.read().await?;
+    if let Some(first) = change.answered(&mut session).await? {
+        return Ok(answer(StatusCode::OK, first, None));
+    }
+    let client = existing(&mut session, &id).await?;
+    may_touch(&app, &change, &mut session, &client).await?;
+    drop(session);
+
+    // Vault first. A process that dies in between leaves a new version that is good beside the old
+    // one, and the same call rotates again; the other way round it would end the only secret that
+    // there is. Two calls with one Idempotency-Key at the same moment may both write: a version
+    // too many, of which the second call's answer says nothing.
+    let in_vault = match client.source.as_str() {
+        EMBEDDED => None,
+        _ => Some(InVault::rotate(credential::vault(&app)?, &id).await?),
+    };
+
+    let mut tx = revoking::begin(&app, rotation.revoke).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let now = now_ms / 1000;
+    // A rotation keeps the appointment, so that the next one has to be made.
+    let kept = clients::Change { rotated: Some(now), rotate_by: Some(None), ..Default::default() };
+    let client = locked(&mut tx, &id, &kept).await?;
+    may_touch(&app, &change, &mut tx, &client).await?;
+    let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
+    let (in_vault, secret) = match in_vault {
+        Some(InVault { versions, secret }) => (Some(versions), secret),
+        None => {
+            let (row, secret) = credential::embedded(&app.digest_key, &id, &rows, now);
+            credentials::insert(&mut tx, &row).await?;
+            rows.push(row);
+            (None, Some(secret))
+        }
+    };
+    let known =
+        |rows: &[_]| credential::known(&client, rows, in_vault.as_ref()).unwrap_or_default();
+    let mut position = None;
+    if rotation.revoke {
+        let old = credential::old(&client, &known(&rows), now);
+        position = revoking::credentials(&app, &mut tx, &change, &id, &old, now_ms).await?;
+        credential::end(&mut tx, &id, &old, now).await?;
+        rows = credentials::of_client(&mut tx, id.as_str()).await?;
+    }
+    let reply = show_one(&client, Some(&known(&rows)), now_ms);
+    if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
+        return Ok(answer(StatusCode::OK, first, None));
+    }
+    let detail = json!({"revoke": rotation.revoke, "credentials": reply["credentials"]});
+    let event = change.event("client.rotate", "done", &id).detail(&detail);
+    audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
+    tx.commit().await?;
+
+    revoking::announce(&app, position);
+    refresh(&app, &client, &id).await;
+    let shown = secret.filter(|_| client.source == EMBEDDED || rotation.show_secret);
+    Ok(answer(StatusCode::OK, reply, shown.as_ref()))
+}
+
+/// `DELETE /v1/clients/{tenant}/{name}`: disables the client for ever and kills every token issued
+/// so far; its history stays, and so does what Vault keeps. 204, again for one that is deleted
+/// already; 400, 401, 403, 404, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    Path(path): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let change = asked.by_operator(&app, SCOPE, &[]).await?;
+    let id = named(path)?;
+    let mut tx = revoking::begin(&app, true).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let client = clients::by_id(&mut tx, id.as_str()).await?.ok_or_else(unknown)?;
+    if client.deleted.is_some() {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let gone = clients::Change {
+        enabled: Some(false),
+        deleted: Some(now_ms / 1000),
+        ..Default::default()
+    };
+    clients::update(&mut tx, id.as_str(), &gone).await?;
+    let position = revoking::client(&app, &mut tx, &change, &id, "decommissioned", now_ms).await?;
+    let event = change.event("client.delete", "done", &id);
+    audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
+    tx.commit().await?;
+    revoking::announce(&app, Some(position));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no such client")
+}
+
+async fn existing(session: &mut impl Session, id: &QualifiedName) -> Result<Client, Problem> {
+    let client = clients::by_id(session, id.as_str()).await?;
+    client.filter(|client| client.deleted.is_none()).ok_or_else(unknown)
+}
+
+/// The client as changed; nobody else changes it until the transaction ends.
+async fn locked(
+    tx: &mut crate::store::Tx,
+    id: &QualifiedName,
+    change: &clients::Change<'_>,
+) -> Result<Client, Problem> {
+    let client = clients::update(tx, id.as_str(), change).await?;
+    client.filter(|client| client.deleted.is_none()).ok_or_else(unknown)
+}
+
+/// Refuses a policy that does not exist, belongs to another tenant, or is not the operator's to
+/// give.
+async fn may_have(
+    app: &App,
+    change: &Change,
+    session: &mut impl Session,
+    id: &QualifiedName,
+    policy: &QualifiedName,
+) -> Result<(), Problem> {
+    if policy.tenant() != id.tenant() {
+        return Err(Problem::invalid("/policy", "belongs to another tenant than the client"));
+    }
+    let policy = current_policy(session, policy.as_str()).await?;
+    let policy = policy.ok_or_else(|| Problem::invalid("/policy", "there is no such policy"))?;
+    change.may_grant(app, session, &policy).await
+}
+
+/// Whoever can have a client's secret, or switch the client on, has what its policy grants.
+async fn may_touch(
+    app: &App,
+    change: &Change,
+    session: &mut impl Session,
+    client: &Client,
+) -> Result<(), Problem> {
+    match current_policy(session, &client.policy).await? {
+        Some(policy) => change.may_grant(app, session, &policy).await,
+        None => Ok(()),
+    }
+}
+
+/// Lets the next proof see what has just been written into Vault.
+async fn refresh(app: &App, client: &Client, id: &QualifiedName) {
+    if let Some(vault) = app.vault.as_ref().filter(|_| client.source == VAULT) {
+        vault.refresh([id.clone()]).await;
+    }
+}
+
+fn answer(status: StatusCode, mut body: Value, secret: Option<&SecretString>) -> Response {
+    if let Some(secret) = secret {
+        body["secret"] = json!(secret.expose_secret());
+    }
+    (status, NO_STORE, Json(body)).into_response()
+}
+
+fn show_one(client: &Client, versions: Option<&Versions>, now_ms: i64) -> Value {
+    let mut body = summary(client);
+    body["credentials"] = match versions {
+        Some(versions) => credential::show(client, versions, now_ms / 1000),
+        None => Value::Null,
+    };
+    body
+}
+
+fn summary(client: &Client) -> Value {
+    json!({
+        "id": client.id, "policy": client.policy, "source": client.source,
+        "enabled": client.enabled, "overlap": client.overlap,
+        "rotate_by": client.rotate_by.map(rfc3339), "created": rfc3339(client.created),
+        "rotated": client.rotated.map(rfc3339), "last_used": client.last_used.map(rfc3339),
+        "last_address": client.last_address, "mints": client.mints,
+    })
+}

@@ -1,0 +1,137 @@
+//! `/v1/policies`: applied whole, versioned, never edited in place.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Asked, Page, named, rfc3339};
+use crate::app::App;
+use crate::caller::{Means, operator};
+use crate::clock;
+use crate::error::Problem;
+use crate::policy::{Policy, PolicyError};
+use crate::publish::malformed;
+use crate::router::Arrival;
+use crate::store::{Lock, StoreError, audit, policies};
+use crate::strict::Query;
+
+/// The scope that this needs.
+const SCOPE: &str = "scrip:policies";
+
+/// `PUT /v1/policies/{tenant}/{name}`: 200 with the version that counts now, which is the last one
+/// where nothing changes; 400 naming the rule, 401, 403, 409, 415, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn apply(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    Path(path): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let change = asked.by_operator(&app, SCOPE, &body).await?;
+    let name = named(path)?;
+    let policy = Policy::from_json(&body).map_err(|error| refusal(&error))?;
+    if *policy.name() != name {
+        return Err(Problem::invalid("/name", "is not the name in the path"));
+    }
+    let written =
+        serde_json::to_string(&policy).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+
+    let mut tx = app.store.begin(Lock::Admin).await?;
+    if let Some(first) = change.answered(&mut tx).await? {
+        return Ok(Json(first));
+    }
+    change.may_grant(&app, &mut tx, &policy).await?;
+    if let Some(latest) = policies::latest(&mut tx, name.as_str()).await?
+        && latest.body == written
+    {
+        return Ok(Json(show_one(&latest)?));
+    }
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let (author, at) = (change.by().to_string(), now_ms / 1000);
+    let version = policies::insert(&mut tx, name.as_str(), &author, at, &written).await?;
+    let row = policies::Policy { name: name.to_string(), version, author, at, body: written };
+    let reply = show_one(&row)?;
+    if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
+        return Ok(Json(first));
+    }
+    let event = change.event("policy.apply", "done", &name).detail(&reply);
+    audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
+    tx.commit().await?;
+    Ok(Json(reply))
+}
+
+/// `GET /v1/policies/{tenant}/{name}`: 200, 400, 401, 403, 404, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn show(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let name = named(path)?;
+    let row = policies::latest(&mut app.store.read().await?, name.as_str()).await?;
+    Ok(Json(show_one(&row.ok_or_else(|| Problem::not_found("there is no such policy"))?)?))
+}
+
+/// Which policies.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    tenant: Option<String>,
+    limit: Option<NonZeroU16>,
+    after: Option<String>,
+}
+
+/// `GET /v1/policies?tenant=&limit=&after=`: the version of each that counts, newest first. 200,
+/// 400, 401, 403, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn list(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let page = Page::new(wanted.limit, wanted.after);
+    let after = page.after().map(cursor).transpose()?;
+    let mut session = app.store.read().await?;
+    let rows = policies::list(&mut session, wanted.tenant.as_deref(), after, page.limit()).await?;
+    let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
+    Ok(Json(page.reply(items, rows.last().map(|row| format!("{}:{}", row.at, row.name)))))
+}
+
+/// Names the time too: a policy that is applied again while its list is read changes its place.
+fn cursor(text: &str) -> Result<(i64, &str), Problem> {
+    let parts = text.split_once(':').and_then(|(at, name)| Some((at.parse().ok()?, name)));
+    parts.ok_or_else(|| malformed("`after` is not the `next` of this list"))
+}
+
+fn refusal(error: &PolicyError) -> Problem {
+    let pointer = match error {
+        PolicyError::Rule { member, .. } => format!("/{}", member.replace('.', "/")),
+        _ => String::new(),
+    };
+    Problem::invalid(&pointer, error.to_string())
+}
+
+fn show_one(row: &policies::Policy) -> Result<Value, StoreError> {
+    let policy: Value =
+        serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(json!({
+        "name": row.name, "version": row.version, "author": row.author, "at": rfc3339(row.at),
+        "policy": policy,
+    }))
+}

@@ -1,0 +1,48 @@
+//! What a request may use. No logic.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Journal;
+use crate::caller::Doorkeeper;
+use crate::config::Config;
+use crate::deny::DenyList;
+use crate::deny::heartbeat::Pulse;
+use crate::deny::snapshot::Maker;
+use crate::deny::stream::Audience;
+use crate::recorder::Recorder;
+use crate::secret::DigestKey;
+use crate::signer::Signer;
+use crate::store::Store;
+use crate::vault::MasterCredentials;
+
+/// Shared by all requests.
+pub struct App {
+    /// The checked settings.
+    pub config: Config,
+    /// What outlives the process.
+    pub store: Store,
+    /// Private keys.
+    pub signer: Arc<Signer>,
+    /// Approved -> Recorded.
+    pub recorder: Recorder,
+    /// The deny list.
+    pub deny: Arc<DenyList>,
+    /// The newest heartbeat.
+    pub pulse: Pulse,
+    /// Everybody who follows the deny list's stream.
+    pub audience: Audience,
+    /// Makes snapshots of the deny list.
+    pub snapshots: Maker,
+    /// Master credentials held in Vault, where Vault is configured.
+    pub vault: Option<MasterCredentials>,
+    /// Digests of embedded credentials.
+    pub digest_key: DigestKey,
+    /// Holds back failed authentications.
+    pub doorkeeper: Doorkeeper,
+    /// Takes refusals for the audit log.
+    pub journal: Journal,
+    /// Cancelled when the process is to end: streams end, tasks finish.
+    pub shutdown: CancellationToken,
+}

@@ -1,0 +1,136 @@
+//! Who did what, when, from where, what was asked and granted, and what came of it.
+//!
+//! What changes something is written in the transaction that changes it. What was only refused is
+//! written by a task in groups: a flood of refusals must not slow down those who are served.
+
+use std::net::IpAddr;
+
+use scrip_token::{Jti, QualifiedName};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::store::{Lock, Store, audit};
+use crate::{clock, random, secret};
+
+/// Most refusals that wait to be written; beyond it they are only counted.
+const MAX_WAITING: usize = 4096;
+/// Most refusals in one commit.
+const MAX_GROUP: usize = 256;
+/// Longest text of one event, in bytes.
+const MAX_DETAIL: usize = 8192;
+
+/// Builds an event. Never given a secret or a token.
+#[derive(Debug, Clone)]
+pub struct Event(audit::Event);
+
+impl Event {
+    /// `action` is a verb, such as `mint` or `client.create`; `outcome` is `granted`, `done` or
+    /// the reason for a refusal.
+    #[must_use]
+    pub fn new(action: &str, outcome: &str) -> Self {
+        Self(audit::Event {
+            id: Uuid::nil(),
+            at_ms: 0,
+            action: action.to_owned(),
+            outcome: outcome.to_owned(),
+            actor: None,
+            tenant: None,
+            target: None,
+            jti: None,
+            address: None,
+            request_id: String::new(),
+            detail: "{}".to_owned(),
+        })
+    }
+
+    /// Who asked, and so in which tenant.
+    #[must_use]
+    pub fn actor(mut self, client: &QualifiedName) -> Self {
+        self.0.actor = Some(client.to_string());
+        self.0.tenant.get_or_insert_with(|| client.tenant().to_owned());
+        self
+    }
+
+    /// What it was done to.
+    #[must_use]
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.0.target = Some(target.into());
+        self
+    }
+
+    /// The tenant that it concerns, where that is not the actor's.
+    #[must_use]
+    pub fn tenant(mut self, tenant: &str) -> Self {
+        self.0.tenant = Some(tenant.to_owned());
+        self
+    }
+
+    /// The token that it concerns.
+    #[must_use]
+    pub fn jti(mut self, jti: Jti) -> Self {
+        self.0.jti = Some(jti);
+        self
+    }
+
+    /// Where the request came from, and its id.
+    #[must_use]
+    pub fn origin(mut self, address: IpAddr, request_id: String) -> Self {
+        self.0.address = Some(address.to_string());
+        self.0.request_id = request_id;
+        self
+    }
+
+    /// What was asked and granted; left out where it is too long or a master credential is in it.
+    #[must_use]
+    pub fn detail(mut self, detail: &Value) -> Self {
+        let text = detail.to_string();
+        let fits = text.len() <= MAX_DETAIL && !secret::is_in(&text);
+        self.0.detail = if fits { text } else { r#"{"cut":true}"#.to_owned() };
+        self
+    }
+
+    /// Dates it, in milliseconds of database time, and so names it.
+    #[must_use]
+    pub fn at(mut self, now_ms: i64) -> audit::Event {
+        self.0.at_ms = now_ms;
+        self.0.id = random::uuid(now_ms);
+        self.0
+    }
+}
+
+/// Takes refusals to be written.
+#[derive(Clone)]
+pub struct Journal(mpsc::Sender<audit::Event>);
+
+impl Journal {
+    /// Starts the task; it ends when the last `Journal` is gone and what it holds is written.
+    #[must_use]
+    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, mut events) = mpsc::channel(MAX_WAITING);
+        let task = tokio::spawn(async move {
+            let mut group = Vec::with_capacity(MAX_GROUP);
+            while events.recv_many(&mut group, MAX_GROUP).await > 0 {
+                if let Err(error) = write(&store, &group).await {
+                    metrics::counter!("scrip_audit_lost_total").increment(group.len() as u64);
+                    tracing::error!(%error, events = group.len(), "refusals are not in the audit log");
+                }
+                group.clear();
+            }
+        });
+        (Self(queue), task)
+    }
+
+    /// Notes a refusal.
+    pub fn note(&self, event: Event) {
+        if self.0.try_send(event.at(clock::now_ms())).is_err() {
+            metrics::counter!("scrip_audit_lost_total").increment(1);
+        }
+    }
+}
+
+async fn write(store: &Store, events: &[audit::Event]) -> Result<(), crate::store::StoreError> {
+    let mut tx = store.begin(Lock::Admin).await?;
+    audit::insert_many(&mut tx, events).await?;
+    tx.commit().await
+}

@@ -1,0 +1,248 @@
+//! Who asks: proved from a master credential (Basic or form) or from a token of our own.
+
+mod address;
+mod bearer;
+mod presented;
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use chrono::DateTime;
+use scrip_token::QualifiedName;
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::clock;
+use crate::secret::{self, DigestKey};
+use crate::store::credentials::Credential;
+use crate::store::{StoreError, clients, credentials};
+use crate::vault::{Proof, Version, Versions};
+
+pub use address::client_address;
+pub use bearer::{Means, operator};
+use presented::Presented;
+pub use presented::{Form, FormError};
+
+/// A client that has proved who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Its name.
+    pub client: QualifiedName,
+    /// Which version of its credential it proved: `<source>:<version>.<created unix seconds>`.
+    pub cred: String,
+    /// Where it asks from.
+    pub address: IpAddr,
+}
+
+/// What is on record about a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proved {
+    /// Who.
+    pub caller: Caller,
+    /// The name of its policy.
+    pub policy: String,
+    /// Whether its secret is kept here, and so does not depend on Vault.
+    pub embedded: bool,
+}
+
+/// Why nobody has been proved.
+#[derive(Debug, thiserror::Error)]
+pub enum Unproved {
+    /// No credential, an unknown or disabled client, or a wrong secret: indistinguishable.
+    #[error("client authentication failed")]
+    Wrong,
+    /// RFC 6749 section 2.3: more than one way of authenticating.
+    #[error("two ways of authenticating in one request")]
+    Ambiguous,
+    /// Vault is away, so that nobody can be told that a credential is wrong.
+    #[error("Vault is away")]
+    Away,
+    /// Too many failures are waiting for their answer.
+    #[error("too many failed authentications at once")]
+    Crowded,
+    /// The database is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A bearer token is missing or refused.
+    #[error("access token refused: {0}")]
+    Token(String),
+    /// The token, or the client, may not do this.
+    #[error("needs the scope `{0}`")]
+    Scope(&'static str),
+}
+
+/// Every failed authentication is answered this long after its arrival, whatever the cause.
+const FAILURE_TIME: Duration = Duration::from_millis(250);
+/// Most failures that wait for their answer at once.
+const MOST_WAITING: usize = 1024;
+
+/// Holds failures back until they all look the same.
+pub struct Doorkeeper(Semaphore);
+
+impl Default for Doorkeeper {
+    fn default() -> Self {
+        Self(Semaphore::new(MOST_WAITING))
+    }
+}
+
+impl Doorkeeper {
+    async fn refuse(&self, arrival: Instant, why: Unproved) -> Unproved {
+        let Ok(_place) = self.0.try_acquire() else { return Unproved::Crowded };
+        tokio::time::sleep_until((arrival + FAILURE_TIME).into()).await;
+        why
+    }
+}
+
+/// Proves a client from the credential of a request to an OAuth endpoint.
+///
+/// # Errors
+/// [`Unproved`]; a wrong credential after 250 ms.
+pub async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    form: &Form,
+    address: IpAddr,
+    arrival: Instant,
+) -> Result<Proved, Unproved> {
+    let presented = Presented::from_request(headers, form)?;
+    prove(app, presented, address, arrival).await
+}
+
+/// Proves a client whose credential stands in a Basic header.
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn authenticate_basic(
+    app: &App,
+    headers: &HeaderMap,
+    address: IpAddr,
+    arrival: Instant,
+) -> Result<Proved, Unproved> {
+    let presented = Presented::from_basic(headers);
+    prove(app, presented, address, arrival).await
+}
+
+async fn prove(
+    app: &App,
+    presented: Option<Presented>,
+    address: IpAddr,
+    arrival: Instant,
+) -> Result<Proved, Unproved> {
+    let proved = match &presented {
+        Some(presented) => look_up(app, presented, address, arrival).await?,
+        None => None,
+    };
+    match proved {
+        Some(proved) => Ok(proved),
+        None => {
+            let away = app.vault.as_ref().is_some_and(crate::vault::MasterCredentials::is_away);
+            let why = if away { Unproved::Away } else { Unproved::Wrong };
+            Err(app.doorkeeper.refuse(arrival, why).await)
+        }
+    }
+}
+
+/// The client, if the secret is a good version's. Unknown clients take the same path: the same two
+/// statements and one comparison.
+async fn look_up(
+    app: &App,
+    presented: &Presented,
+    address: IpAddr,
+    arrival: Instant,
+) -> Result<Option<Proved>, Unproved> {
+    let Ok(name) = QualifiedName::parse(&presented.client) else { return Ok(None) };
+    if secret::is_mistyped(presented.secret()) {
+        return Ok(None);
+    }
+    let mut session = app.store.read().await?;
+    let client = clients::by_id(&mut session, name.as_str()).await?;
+    let versions = credentials::of_client(&mut session, name.as_str()).await?;
+    drop(session);
+
+    let now = clock::now_seconds();
+    let overlap = client.as_ref().map_or(0, |client| client.overlap.unsigned_abs());
+    let overlap = Duration::from_secs(overlap);
+    let embedded = prove_embedded(&app.digest_key, &versions, overlap, &presented.secret, now);
+
+    let Some(client) = client else { return Ok(None) };
+    if !client.enabled || client.deleted.is_some() {
+        return Ok(None);
+    }
+    let cred = match (client.source.as_str(), &app.vault) {
+        ("embedded", _) => embedded,
+        (_, Some(vault)) => {
+            let deadline = arrival + FAILURE_TIME;
+            match vault.prove(&name, overlap, &presented.secret, now, deadline).await {
+                Proof::Good { version } => Some(version.to_string()),
+                Proof::Bad => None,
+                Proof::Away => return Err(Unproved::Away),
+            }
+        }
+        (_, None) => return Err(Unproved::Away),
+    };
+    let ended = |cred: &String| versions.iter().any(|v| v.ended.is_some() && v.version == *cred);
+    Ok(cred.filter(|cred| !ended(cred)).map(|cred| Proved {
+        caller: Caller { client: name, cred, address },
+        policy: client.policy,
+        embedded: client.source == "embedded",
+    }))
+}
+
+/// The version that `secret` belongs to, among those that are still good. Compares with each, and
+/// with one that nobody has, so that the work does not tell how many there are.
+fn prove_embedded(
+    key: &DigestKey,
+    rows: &[Credential],
+    overlap: Duration,
+    secret: &SecretString,
+    now: u64,
+) -> Option<String> {
+    let good = good_versions(rows, overlap, now);
+    let digest = |version: &str| rows.iter().find(|row| row.version == version)?.digest;
+    let mut found = None;
+    for (version, digest) in good.iter().filter_map(|version| Some((version, digest(version)?))) {
+        if key.matches(secret, &digest) {
+            found = Some(version.clone());
+        }
+    }
+    let _ = key.matches(secret, &[0; 32]);
+    found
+}
+
+/// Which versions of an embedded credential authenticate at `now`, newest first.
+#[must_use]
+pub fn good_versions(rows: &[Credential], overlap: Duration, now: u64) -> Vec<String> {
+    embedded_versions(rows)
+        .good(overlap, now)
+        .map(|version| embedded_version(version.number, version.created.timestamp()))
+        .collect()
+}
+
+/// The versions of an embedded credential, judged like those in Vault.
+#[must_use]
+pub fn embedded_versions(rows: &[Credential]) -> Versions {
+    let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    let versions = rows.iter().filter(|row| row.digest.is_some()).filter_map(|row| {
+        Some(Version {
+            number: embedded_number(&row.version)?,
+            created: time(row.created),
+            deleted: row.ended.map(time),
+            destroyed: false,
+        })
+    });
+    Versions::new(versions.collect())
+}
+
+/// The `cred` of an embedded credential: `embedded:<number>.<created>`.
+#[must_use]
+pub fn embedded_version(number: u64, created: i64) -> String {
+    format!("embedded:{number}.{created}")
+}
+
+/// The number in an embedded credential's `cred`.
+#[must_use]
+pub fn embedded_number(version: &str) -> Option<u64> {
+    version.strip_prefix("embedded:")?.split_once('.')?.0.parse().ok()
+}

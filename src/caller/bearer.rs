@@ -1,0 +1,126 @@
+//! Scrip eats its own tokens: everything under `/v1/` takes one of them.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use axum::http::{HeaderMap, header};
+use scrip_token::VerifyingKey;
+use scrip_token::jwk::KeySet;
+use scrip_verify::{
+    Address, Asked, DenySet, Derived, Information, Issuer, Model, Presented, Proof, Size, Trust,
+    Verifier,
+};
+
+use super::{Caller, Unproved, authenticate_basic};
+use crate::app::App;
+use crate::policy::{OPERATOR_ENV, Policy};
+use crate::store::{StoreError, policies};
+use crate::{clock, deny, signer};
+
+/// How an operator may prove itself at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// With an access token.
+    Token,
+    /// With an access token, or with the credential of an `embedded` client whose policy grants
+    /// the scope: following, revoking and replacing a key work while nothing can be minted.
+    TokenOrSecret,
+}
+
+/// Proves an operator who may do what `scope` allows.
+///
+/// # Errors
+/// [`Unproved`].
+pub async fn operator(
+    app: &App,
+    headers: &HeaderMap,
+    address: IpAddr,
+    arrival: Instant,
+    scope: &'static str,
+    means: Means,
+) -> Result<Caller, Unproved> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(Unproved::Token("not exactly one Authorization header".into()));
+    };
+    let scheme = value.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
+    if means == Means::TokenOrSecret && scheme.eq_ignore_ascii_case(b"basic") {
+        return by_secret(app, headers, address, arrival, scope).await;
+    }
+    match value.as_bytes().split_at_checked(scheme.len() + 1) {
+        Some((_, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
+            by_token(app, token, address, scope).await
+        }
+        _ => Err(Unproved::Token("not a bearer token".into())),
+    }
+}
+
+async fn by_secret(
+    app: &App,
+    headers: &HeaderMap,
+    address: IpAddr,
+    arrival: Instant,
+    scope: &'static str,
+) -> Result<Caller, Unproved> {
+    let proved = authenticate_basic(app, headers, address, arrival).await?;
+    let mut session = app.store.read().await?;
+    let row = policies::latest(&mut session, &proved.policy).await?;
+    let grants = match row {
+        Some(row) => Policy::from_json(row.body.as_bytes())
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?
+            .grants(scope),
+        None => false,
+    };
+    if grants && proved.embedded { Ok(proved.caller) } else { Err(Unproved::Scope(scope)) }
+}
+
+async fn by_token(
+    app: &App,
+    token: &[u8],
+    address: IpAddr,
+    scope: &'static str,
+) -> Result<Caller, Unproved> {
+    let now = clock::now_seconds();
+    let mut session = app.store.read().await?;
+    let keys = app.token_keys(&mut session, now).await?;
+    let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
+    // The list is asked below, in the database itself: there is no staleness to judge.
+    let trust = Trust::one(&issuer, Information::Followed { as_of: now, silence: 0 });
+    let asked = Asked { scope, model: Model::None, size: Size::Known(0) };
+    let presented = Presented {
+        token,
+        now,
+        address: Address::Known(address, Derived::Forwarded),
+        asked,
+        proof: Proof::None,
+    };
+    let verified = Verifier::new(&app.config.issuer, OPERATOR_ENV)
+        .verify(&presented, &trust)
+        .map_err(|rejection| match rejection {
+            scrip_verify::Rejection::InsufficientScope { .. } => Unproved::Scope(scope),
+            other => Unproved::Token(other.to_string()),
+        })?;
+    let claims = verified.claims();
+    if deny::is_denied(&mut session, claims, verified.kid(), now).await? {
+        return Err(Unproved::Token("revoked".into()));
+    }
+    let client = claims.client_id.clone();
+    Ok(Caller { client, cred: claims.cred.clone().unwrap_or_default(), address })
+}
+
+impl App {
+    /// The keys whose tokens are accepted now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn token_keys(
+        &self,
+        session: &mut impl crate::store::Session,
+        now: u64,
+    ) -> Result<scrip_verify::Keys, StoreError> {
+        let keys = signer::keys(session).await?;
+        let published = signer::published_jwks(&keys, signer::Purpose::Token, now);
+        let usable = published.filter_map(|jwk| Some((jwk.clone(), VerifyingKey::new(jwk).ok()?)));
+        Ok(KeySet { keys: usable.collect(), odd: Vec::new() }.into())
+    }
+}

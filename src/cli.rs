@@ -1,0 +1,113 @@
+//! The command line. Every command here speaks HTTP and so works from anywhere.
+
+mod api;
+mod audit;
+mod client;
+mod connection;
+mod dev;
+mod explain;
+mod failure;
+mod follow;
+mod http;
+mod input;
+mod keys;
+mod moment;
+mod policy;
+mod print;
+mod revoke;
+mod service;
+mod token;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::api::Api;
+use self::connection::Connection;
+use self::failure::Failure;
+use self::print::Printer;
+
+/// A security token service for LLM endpoints.
+#[derive(Debug, Parser)]
+#[command(name = "scrip", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 unreachable";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything embedded, for a first hour
+    Dev(dev::Args),
+    /// Run the service
+    Serve(Box<service::Args>),
+    /// Bring the database's tables up to this binary
+    Migrate(Box<service::Args>),
+    /// Make what has to be there before the first request
+    Bootstrap(Box<service::Args>),
+    /// Who may ask for tokens
+    Client(client::Args),
+    /// What tokens a client may ask for
+    Policy(policy::Args),
+    /// Ask for a token, look one up, check one
+    Token(token::Args),
+    /// Refuse a token, a client's tokens, or all that a key signed
+    Revoke(revoke::Args),
+    /// The keys that sign tokens
+    Keys(keys::Args),
+    /// Who did what, when, from where
+    Audit(audit::Args),
+}
+
+impl Cli {
+    /// Runs the command. Results go to standard output, why it failed to standard error.
+    ///
+    /// Exit code 0: done; 1: refused; 2: wrong usage; 3: the service is unreachable or ailing.
+    pub async fn run(self) -> ExitCode {
+        match self.command.run().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("scrip: {failure}");
+                failure.exit_code().into()
+            }
+        }
+    }
+}
+
+impl Command {
+    async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Dev(args) => args.run().await,
+            Self::Serve(args) => args.serve().await,
+            Self::Migrate(args) => args.migrate().await,
+            Self::Bootstrap(args) => args.bootstrap().await,
+            Self::Client(args) => args.run().await,
+            Self::Policy(args) => args.run().await,
+            Self::Token(args) => args.run().await,
+            Self::Revoke(args) => args.run().await,
+            Self::Keys(args) => args.run().await,
+            Self::Audit(args) => args.run().await,
+        }
+    }
+}
+
+/// What every command that speaks to the service takes.
+#[derive(Debug, Args)]
+struct Remote {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    printer: Printer,
+}
+
+impl Remote {
+    fn open(self) -> Result<(Api, Printer), Failure> {
+        Ok((Api::open(self.connection)?, self.printer))
+    }
+}
+
+#[cfg(test)]
+mod tests;

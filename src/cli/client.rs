@@ -1,0 +1,233 @@
+//! `scrip client`: who may ask for tokens.
+
+use std::str::FromStr;
+
+use clap::{Subcommand, ValueEnum};
+use reqwest::Method;
+use scrip_token::QualifiedName;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use super::Remote;
+use super::api::{Api, Scope};
+use super::failure::Failure;
+use super::http::Reply;
+use super::moment::Moment;
+use super::print::{Column, Page, Printer};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Register a client; an embedded one's secret is shown here and never again
+    Create(New),
+    /// List clients, newest first
+    List(Page),
+    /// Show a client and the versions of its credential
+    Show(Named),
+    /// Change a client
+    Set {
+        #[command(flatten)]
+        client: Named,
+        #[command(flatten)]
+        changes: Changes,
+    },
+    /// Replace its secret; the old one goes on for the client's overlap
+    Rotate {
+        #[command(flatten)]
+        client: Named,
+        #[command(flatten)]
+        rotation: Rotation,
+    },
+    /// Give it no more tokens
+    Disable {
+        #[command(flatten)]
+        client: Named,
+        /// Revoke the tokens it has, in the same transaction
+        #[arg(long)]
+        revoke: bool,
+    },
+    /// Disable it and revoke its tokens for good; the history stays
+    Delete(Named),
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The client
+    #[arg(value_name = "TENANT/NAME")]
+    id: QualifiedName,
+}
+
+impl Named {
+    fn path(&self) -> String {
+        format!("/v1/clients/{}", self.id)
+    }
+}
+
+/// The body of a registration.
+#[derive(Debug, clap::Args, Serialize)]
+struct New {
+    /// The client's name
+    #[arg(value_name = "TENANT/NAME")]
+    id: QualifiedName,
+    /// What it may ask for: a policy of the same tenant
+    #[arg(long, value_name = "TENANT/NAME")]
+    policy: QualifiedName,
+    /// Who keeps its secret [default: vault, if the service has one]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    /// How long an old secret goes on after a rotation
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<u64>,
+    /// When its secret must have been replaced
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotate_by: Option<Moment>,
+    /// Print the secret although Vault keeps it
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    show_secret: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Vault,
+    Embedded,
+}
+
+/// The body of a change.
+#[derive(Debug, clap::Args, Serialize)]
+#[group(required = true, multiple = true)]
+struct Changes {
+    /// What it may ask for: another policy of the same tenant
+    #[arg(long, value_name = "TENANT/NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<QualifiedName>,
+    /// Give it tokens again
+    #[arg(long = "enable")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    enabled: bool,
+    /// How long an old secret goes on after a rotation
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<u64>,
+    /// When its secret must have been replaced, or `never`
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotate_by: Option<Deadline>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Deadline {
+    Never,
+    By(Moment),
+}
+
+impl FromStr for Deadline {
+    type Err = <Moment as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "never" { Ok(Self::Never) } else { text.parse().map(Self::By) }
+    }
+}
+
+impl Serialize for Deadline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Never => serializer.serialize_none(),
+            Self::By(moment) => moment.serialize(serializer),
+        }
+    }
+}
+
+/// The body of a rotation.
+#[derive(Debug, clap::Args, Serialize)]
+struct Rotation {
+    /// End the old secret and the tokens it was traded for at once
+    #[arg(long)]
+    revoke: bool,
+    /// Print the secret although Vault keeps it
+    #[arg(long)]
+    show_secret: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (api, printer) = self.remote.open()?;
+        let scope = Scope::Clients;
+        match self.command {
+            Command::Create(new) => {
+                show(printer, &api.send(scope, Method::POST, "/v1/clients", &new).await?)
+            }
+            Command::List(page) => {
+                printer.list(&api.get(scope, "/v1/clients", &page.query()).await?, LIST)
+            }
+            Command::Show(client) => show(printer, &api.get(scope, &client.path(), &[]).await?),
+            Command::Set { client, changes } => change(&api, printer, &client, &changes).await,
+            Command::Disable { client, revoke } => {
+                change(&api, printer, &client, &json!({"enabled": false, "revoke": revoke})).await
+            }
+            Command::Rotate { client, rotation } => {
+                let path = format!("{}/rotate", client.path());
+                show(printer, &api.send(scope, Method::POST, &path, &rotation).await?)
+            }
+            Command::Delete(client) => {
+                api.act(scope, Method::DELETE, &client.path()).await.map(drop)
+            }
+        }
+    }
+}
+
+async fn change(
+    api: &Api,
+    printer: Printer,
+    client: &Named,
+    changes: &impl Serialize,
+) -> Result<(), Failure> {
+    show(printer, &api.send(Scope::Clients, Method::PATCH, &client.path(), changes).await?)
+}
+
+fn show(printer: Printer, client: &Reply) -> Result<(), Failure> {
+    printer.record(client, RECORD)?;
+    if printer.json {
+        return Ok(());
+    }
+    printer.table(&client.json()?["credentials"], CREDENTIALS)
+}
+
+const LIST: &[Column] = &[
+    ("CLIENT", "/id"),
+    ("POLICY", "/policy"),
+    ("SOURCE", "/source"),
+    ("ENABLED", "/enabled"),
+    ("MINTS", "/mints"),
+    ("LAST USED", "/last_used"),
+    ("ROTATE BY", "/rotate_by"),
+];
+
+const RECORD: &[Column] = &[
+    ("client", "/id"),
+    ("policy", "/policy"),
+    ("source", "/source"),
+    ("enabled", "/enabled"),
+    ("overlap, seconds", "/overlap"),
+    ("rotate by", "/rotate_by"),
+    ("created", "/created"),
+    ("rotated", "/rotated"),
+    ("last used", "/last_used"),
+    ("last address", "/last_address"),
+    ("mints", "/mints"),
+    ("secret", "/secret"),
+];
+
+const CREDENTIALS: &[Column] =
+    &[("CREDENTIAL", "/version"), ("SINCE", "/since"), ("UNTIL", "/until")];

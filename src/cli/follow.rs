@@ -1,0 +1,114 @@
+//! `scrip token verify --follow`: a follower of the deny list, for people and for tests.
+
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use scrip_feed::{Config, Credential, Follower, Handle, Reader};
+use scrip_token::Jti;
+use scrip_token::limits::MAX_TOKEN_BYTES;
+use scrip_verify::{Information, Rejection};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::verify::{Expected, Verdict, unproved};
+
+/// How long the first verdict waits for the service. Without it what is on disk decides, within
+/// the freshness contract.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The deny list as it is kept here.
+#[derive(Debug, clap::Args)]
+pub(super) struct LocalCopy {
+    /// Thumbprint of the issuer's root key [default: the first contact decides]
+    #[arg(long, env = "SCRIP_ROOT", value_name = "KID")]
+    root: Option<String>,
+    /// Where to keep the deny list, for a start while the service is away
+    #[arg(long, value_name = "DIR", requires = "follow")]
+    state_dir: Option<PathBuf>,
+}
+
+/// Judges tokens from standard input until it ends.
+pub(super) async fn follow(
+    connection: Connection,
+    expected: Expected,
+    copy: LocalCopy,
+) -> Result<(), Failure> {
+    if connection.client_secret_file.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::Usage("standard input is for tokens here, not for the secret".into()));
+    }
+    let (issuer, id, secret) = connection.complete()?;
+    let config = Config {
+        root: copy.root,
+        dir: copy.state_dir,
+        credential: Some(Credential::Basic { id: id.to_string(), secret }),
+        ..Config::new(issuer.as_str())
+    };
+    let (handle, reader) =
+        Follower::start(config).await.map_err(|error| Failure::Usage(error.to_string()))?;
+    let in_time = timeout(PATIENCE, handle.synced()).await.is_ok();
+    let position = reader.view().position();
+    if !in_time {
+        eprintln!(
+            "scrip: not in step with the deny list: is the service there, and may {id} follow?"
+        );
+    }
+    print(&Ready {
+        event: if in_time { "synced" } else { "unsynced" },
+        epoch: position.map(|position| position.epoch),
+        seq: position.map(|position| position.seq),
+    })?;
+    let judged = tokio::task::spawn_blocking(move || judge(&handle, &reader, &expected)).await;
+    judged.map_err(io::Error::from)?
+}
+
+/// The first line: from here on tokens are judged.
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    epoch: Option<Jti>,
+    seq: Option<u64>,
+}
+
+fn judge(handle: &Handle, reader: &Reader, expected: &Expected) -> Result<(), Failure> {
+    let mut input = io::stdin().lock();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // One byte beyond what any token has, so that a longer line is refused by its length.
+        input.by_ref().take(MAX_TOKEN_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if !line.ends_with(b"\n") {
+            input.skip_until(b'\n')?;
+        }
+        let token = line.trim_ascii_end();
+        if token.is_empty() {
+            continue;
+        }
+        let claims = unproved(token);
+        let judge = || {
+            let view = reader.view();
+            (expected.judge(token, claims.as_ref(), view.now(), &view.trust()), view)
+        };
+        let (mut outcome, mut view) = judge();
+        if matches!(outcome, Err(Rejection::UnknownKid { .. })) {
+            tokio::runtime::Handle::current().block_on(handle.refetch_keys());
+            (outcome, view) = judge();
+        }
+        let jti = claims.as_ref().map(|claims| claims.jti);
+        let as_of = match view.information() {
+            Information::Followed { as_of, .. } if view.age().is_some() => Some(as_of),
+            _ => None,
+        };
+        print(&Verdict::new(jti, outcome, as_of, view.age()))?;
+    }
+}
+
+fn print(line: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(line).map_err(io::Error::from)?;
+    Ok(writeln!(io::stdout(), "{line}")?)
+}

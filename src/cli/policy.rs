@@ -1,0 +1,114 @@
+//! `scrip policy`: what tokens a client may ask for.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use reqwest::Method;
+use scrip_token::QualifiedName;
+
+use super::Remote;
+use super::api::Scope;
+use super::failure::Failure;
+use super::http::Reply;
+use super::print::{Column, Page, plain, raw};
+use crate::policy::Policy;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a file's policy the current version
+    Apply {
+        /// A policy in TOML
+        file: PathBuf,
+    },
+    /// List policies, newest first
+    List(Page),
+    /// Print a policy's current version as a file that `apply` takes
+    Show {
+        /// The policy
+        #[arg(value_name = "TENANT/NAME")]
+        name: QualifiedName,
+    },
+}
+
+impl Args {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (api, printer) = self.remote.open()?;
+        let scope = Scope::Policies;
+        match self.command {
+            Command::Apply { file } => {
+                let policy = read(&file)?;
+                let reply = api.send(scope, Method::PUT, &path(policy.name()), &policy).await?;
+                printer.record(&reply, RECORD)
+            }
+            Command::List(page) => {
+                printer.list(&api.get(scope, "/v1/policies", &page.query()).await?, LIST)
+            }
+            Command::Show { name } => {
+                let reply = api.get(scope, &path(&name), &[]).await?;
+                if printer.json { raw(&reply) } else { print_file(&reply) }
+            }
+        }
+    }
+}
+
+fn path(name: &QualifiedName) -> String {
+    format!("/v1/policies/{name}")
+}
+
+/// Reads a file and checks it here, where the line at fault is known; the service checks it again.
+fn read(file: &Path) -> Result<Policy, Failure> {
+    let refuse = |why: &dyn Display| Failure::Usage(format!("{}: {why}", file.display()));
+    let source = File::open(file).map_err(|error| refuse(&error))?;
+    Policy::from_toml(source).map_err(|error| refuse(&error))
+}
+
+fn print_file(reply: &Reply) -> Result<(), Failure> {
+    let reply = reply.json()?;
+    let policy = toml::to_string(&reply["policy"])
+        .map_err(|error| Failure::Unreachable(format!("the answer is no policy: {error}")))?;
+    let said = |member: &str| plain(reply[member].as_str().unwrap_or("-"));
+    let (version, author, at) = (&reply["version"], said("author"), said("at"));
+    Ok(write!(io::stdout(), "# version {version}, by {author}, {at}\n{policy}")?)
+}
+
+const LIST: &[Column] =
+    &[("POLICY", "/name"), ("VERSION", "/version"), ("AUTHOR", "/author"), ("AT", "/at")];
+
+const RECORD: &[Column] =
+    &[("policy", "/name"), ("version", "/version"), ("author", "/author"), ("at", "/at")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_go_where_their_names_say() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        let policy = read(&folder.join("document-summaries.toml")).unwrap();
+        assert_eq!(path(policy.name()), "/v1/policies/acme/document-summaries");
+        assert_eq!(serde_json::to_value(&policy).unwrap()["ttl"]["max"], 900);
+    }
+
+    #[test]
+    fn n61_a_file_that_is_no_policy_is_wrong_usage_with_file_and_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "name = \"acme/chat\"\nscope = [\"llm:chat\"]\n").unwrap();
+        let failure = read(file.path()).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        let said = failure.to_string();
+        assert!(said.contains(&file.path().display().to_string()), "{said}");
+        assert!(said.contains("line 2") && said.contains("scope"), "{said}");
+        assert_eq!(read(Path::new("/nonexistent")).unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,186 @@
+//! The deny list: entries -> sequence -> signed batch, within the transaction that revokes.
+
+pub mod heartbeat;
+pub mod snapshot;
+pub mod stream;
+pub mod subject;
+
+use std::sync::Arc;
+
+use scrip_token::deny::{Batch, Entry, MAX_BATCH_ENTRIES, OBJECT_VERSION};
+use scrip_token::{Claims, Digest, Jti, Typ};
+use tokio::sync::watch;
+
+use crate::signer::{self, Purpose, Signer, SignerError};
+use crate::store::{Session, StoreError, Tx, deny_batches, deny_entries, installation};
+
+/// Where the list has got to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The epoch, a UUIDv7 in text.
+    pub epoch: String,
+    /// Number of the newest batch; 0: none yet.
+    pub seq: i64,
+}
+
+/// Why the list was not extended.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The feed key or the root key.
+    #[error(transparent)]
+    Sign(#[from] SignerError),
+    /// There is no feed key, or nothing was bootstrapped.
+    #[error("the feed is not set up; run `scrip bootstrap`")]
+    NotSetUp,
+    /// A batch that cannot be written as JSON.
+    #[error("not JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Appends to the deny list and wakes those who follow it.
+pub struct DenyList {
+    issuer: String,
+    signer: Arc<Signer>,
+    newest: watch::Sender<Position>,
+}
+
+impl DenyList {
+    /// A list that has got to `position`.
+    #[must_use]
+    pub fn new(issuer: String, signer: Arc<Signer>, position: Position) -> Self {
+        Self { issuer, signer, newest: watch::Sender::new(position) }
+    }
+
+    /// Appends entries within a transaction that holds `Lock::Revoke`, in as many batches as it
+    /// takes. Each batch is serialised, numbered and signed here, once; its bytes are stored.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the transaction must be given up then.
+    pub async fn append(
+        &self,
+        tx: &mut Tx,
+        now_ms: i64,
+        entries: &[Entry],
+    ) -> Result<Position, PublishError> {
+        let mut row = installation::lock(tx).await?.ok_or(PublishError::NotSetUp)?;
+        let epoch = Jti::parse(&row.epoch).map_err(|_| PublishError::NotSetUp)?;
+        let now = now_ms.unsigned_abs() / 1000;
+        let keys = signer::keys(tx).await?;
+        let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
+        for entries in entries.chunks(MAX_BATCH_ENTRIES) {
+            row.seq += 1;
+            let batch = Batch {
+                ver: OBJECT_VERSION,
+                iss: self.issuer.clone(),
+                epoch,
+                seq: row.seq.unsigned_abs(),
+                prev: row.head,
+                iat: now,
+                entries: entries.to_vec(),
+            };
+            let payload = serde_json::to_vec(&batch)?;
+            row.head = Digest::of(&payload);
+            let jws = self.signer.sign_object(Typ::DenyBatch, &feed.jwk.kid, &payload)?;
+            let stored = deny_batches::Batch {
+                epoch: row.epoch.clone(),
+                seq: row.seq,
+                at: now.cast_signed(),
+                head: row.head,
+                jws: Some(jws),
+            };
+            deny_batches::insert(tx, &stored).await?;
+            deny_entries::insert_many(tx, &rows(&row.epoch, row.seq, entries)?).await?;
+            installation::advance(tx, row.seq, &row.head, now_ms).await?;
+        }
+        Ok(Position { epoch: row.epoch, seq: row.seq })
+    }
+
+    /// Wakes those who follow, once what was appended is committed.
+    pub fn announce(&self, position: Position) {
+        metrics::gauge!("scrip_deny_seq").set(position.seq as f64);
+        self.newest.send_if_modified(|newest| {
+            let further = newest.epoch != position.epoch || newest.seq < position.seq;
+            if further {
+                *newest = position;
+            }
+            further
+        });
+    }
+
+    /// Follows the position.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Position> {
+        self.newest.subscribe()
+    }
+
+    /// The issuer whose list it is.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Signs with the feed key.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn sign(
+        &self,
+        session: &mut impl Session,
+        typ: Typ,
+        now: u64,
+        payload: &[u8],
+    ) -> Result<String, PublishError> {
+        let keys = signer::keys(session).await?;
+        let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
+        Ok(self.signer.sign_object(typ, &feed.jwk.kid, payload)?)
+    }
+}
+
+fn rows(
+    epoch: &str,
+    seq: i64,
+    entries: &[Entry],
+) -> Result<Vec<deny_entries::Entry>, PublishError> {
+    let row = |(ord, entry): (usize, &Entry)| {
+        let (kind, jti, before) = match entry {
+            Entry::Jti { jti, .. } => ("jti", Some(*jti), None),
+            Entry::Client { before, .. } => ("client", None, Some(*before)),
+            Entry::Sub { before, .. } => ("sub", None, Some(*before)),
+            Entry::Tenant { before, .. } => ("tenant", None, Some(*before)),
+            Entry::Cred { .. } => ("cred", None, None),
+            Entry::Kid { .. } => ("kid", None, None),
+            Entry::All { before, .. } => ("all", None, Some(*before)),
+        };
+        Ok(deny_entries::Entry {
+            epoch: epoch.to_owned(),
+            seq,
+            ord: i64::try_from(ord).unwrap_or(i64::MAX),
+            kind: kind.to_owned(),
+            subject: subject::of_entry(entry),
+            jti,
+            before: before.map(u64::cast_signed),
+            until: entry.until().map(u64::cast_signed),
+            entry: serde_json::to_string(entry)?,
+        })
+    };
+    entries.iter().enumerate().map(row).collect()
+}
+
+/// Whether anything on the list, as the database has it now, kills a token.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn is_denied(
+    session: &mut impl Session,
+    claims: &Claims,
+    kid: &str,
+    now: u64,
+) -> Result<bool, StoreError> {
+    let subjects = subject::of_token(claims, kid);
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    let cuts = deny_entries::cuts(session, &subjects, now.cast_signed()).await?;
+    Ok(cuts.iter().any(|cut| cut.before.is_none_or(|before| claims.iat <= before.unsigned_abs())))
+}

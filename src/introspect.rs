@@ -1,0 +1,90 @@
+//! `POST /oauth2/introspect` (RFC 7662), for those who cannot verify offline.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use scrip_token::compact::Compact;
+use scrip_token::{Claims, limits};
+use scrip_verify::{Authentic, DenySet, Information, Issuer, Trust, Verifier};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::caller::{self, Proved};
+use crate::error::{Failure, OAuthError};
+use crate::mint::{NO_STORE, read_form};
+use crate::policy::Policy;
+use crate::router::Arrival;
+use crate::store::{StoreError, policies};
+use crate::{clock, deny};
+
+/// 200 with the claims, or `{"active":false}` for anything that is not a good token or not the
+/// caller's to see: its own tokens, and with `scrip:feed` those of the audiences that it serves.
+/// 400, 401, 503.
+///
+/// # Errors
+/// [`OAuthError`].
+pub async fn introspect(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, OAuthError> {
+    let form = read_form(&headers, &body)?;
+    let address = arrival.address;
+    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
+    let Some(token) = form.only("token") else {
+        let detail = "`token` is missing or repeated";
+        return Err(OAuthError(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", detail)));
+    };
+    let reply = match inspect(&app, token.as_bytes()).await? {
+        Some(authentic) if may_see(&app, &proved, authentic.claims()).await? => {
+            let mut reply = serde_json::to_value(authentic.claims())
+                .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            reply["active"] = json!(true);
+            reply["token_type"] = json!("Bearer");
+            reply
+        }
+        _ => json!({"active": false}),
+    };
+    Ok((NO_STORE, Json::<Value>(reply)).into_response())
+}
+
+/// Checks a token of ours for whatever audience: signature, claims, times, and the deny list as
+/// the database has it now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn inspect(app: &App, token: &[u8]) -> Result<Option<Authentic>, StoreError> {
+    // The audience and the environment are read before they are verified, only to be compared with
+    // themselves afterwards; everything else is judged as a verifier would.
+    let Ok(compact) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Ok(None) };
+    let Ok(claims) = Claims::parse(&compact.payload) else { return Ok(None) };
+    let now = clock::now_seconds();
+    let mut session = app.store.read().await?;
+    let keys = app.token_keys(&mut session, now).await?;
+    let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
+    let trust = Trust::one(&issuer, Information::Followed { as_of: now, silence: 0 });
+    match Verifier::new(&claims.aud, &claims.env).authenticate(token, now, &trust) {
+        Ok(authentic) => {
+            let denied =
+                deny::is_denied(&mut session, authentic.claims(), authentic.kid(), now).await?;
+            Ok((!denied).then_some(authentic))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+async fn may_see(app: &App, proved: &Proved, claims: &Claims) -> Result<bool, StoreError> {
+    if claims.client_id == proved.caller.client {
+        return Ok(true);
+    }
+    let row = policies::latest(&mut app.store.read().await?, &proved.policy).await?;
+    let Some(row) = row else { return Ok(false) };
+    let policy = Policy::from_json(row.body.as_bytes())
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(policy.grants("scrip:feed") && policy.serves().contains(&claims.aud))
+}

@@ -1,0 +1,54 @@
+//! Every metric's name, and how they are rendered.
+
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+/// How often histograms are folded.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Renders the metrics of this process.
+#[derive(Clone)]
+pub struct Metrics(Option<PrometheusHandle>);
+
+impl Metrics {
+    /// Installs the recorder. A process has one: where there is one already (several services in
+    /// one test process), this renders nothing.
+    #[must_use]
+    pub fn install() -> Self {
+        let handle = PrometheusBuilder::new().install_recorder().ok();
+        describe_counter!("scrip_mints_total", "Mint requests, by outcome");
+        describe_histogram!("scrip_mint_group_size", "Mints in one commit");
+        describe_counter!("scrip_revocations_total", "Revocations recorded");
+        describe_gauge!("scrip_deny_seq", "Number of the newest deny batch");
+        describe_gauge!("scrip_followers", "Connections to the feed's stream");
+        describe_counter!("scrip_shed_total", "Requests shed under load");
+        describe_counter!("scrip_panics_total", "Panics caught in handlers");
+        describe_counter!("scrip_audit_lost_total", "Refusals that are not in the audit log");
+        describe_histogram!(
+            "scrip_request_seconds",
+            Unit::Seconds,
+            "Requests, by route and status"
+        );
+        Self(handle)
+    }
+
+    /// Prometheus text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+    }
+
+    /// Keeps what is not scraped from growing, until shutdown.
+    pub async fn keep_small(self, shutdown: CancellationToken) {
+        let Some(handle) = self.0 else { return };
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(DRAIN) => handle.run_upkeep(),
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `POST /oauth2/token`: a master credential for a token that lives for minutes.
+
+pub mod request;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use scrip_token::{Alg, Budget, Cidr, Digest, ModelPattern};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::audit::Event;
+use crate::caller::{self, Form, Proved};
+use crate::error::{Failure, OAuthError};
+use crate::policy::{self, Approved, Denial, Policy};
+use crate::recorder::{Order, RepeatKey};
+use crate::router::{Arrival, RequestId};
+use crate::store::{StoreError, policies};
+use request::{LlmInference, MintRequest, RequestError};
+
+/// The reply (RFC 6749 section 5.1), with what was granted.
+#[derive(Serialize)]
+struct Reply<'r> {
+    access_token: &'r str,
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: u64,
+    jti: String,
+    audience: &'r str,
+    scope: &'r str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    models: &'r [ModelPattern],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidrs: Option<&'r [Cidr]>,
+    /// As RFC 9396 section 7 asks, where the request had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_details: Option<[LlmInference; 1]>,
+}
+
+/// Mints a token.
+///
+/// 200 the token; 400 `invalid_request`, `invalid_scope`, `invalid_target`,
+/// `invalid_authorization_details`, `unauthorized_client`, `unsupported_grant_type`; 401
+/// `invalid_client`; 409 `invalid_request` for a reused `Idempotency-Key`; 413, 415 problem
+/// documents; 503 `temporarily_unavailable`.
+///
+/// # Errors
+/// [`OAuthError`].
+pub async fn mint(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    id: RequestId,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, OAuthError> {
+    // 1. The body is a form, decoded once.
+    let form = read_form(&headers, &body)?;
+    let repeat_key = idempotency_key(&headers).map_err(OAuthError)?;
+
+    // 2. Who asks.
+    let address = arrival.address;
+    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await;
+    let proved = match proved {
+        Ok(proved) => proved,
+        Err(why) => {
+            metrics::counter!("scrip_mints_total", "outcome" => "unproved").increment(1);
+            let event = Event::new("mint", "unproved").origin(address, id.to_string());
+            app.journal.note(event.detail(&json!({"reason": why.to_string()})));
+            return Err(why.into());
+        }
+    };
+
+    // 3. and 4. What is asked, and whether it may be had.
+    let (request, approved) = match consider(&app, &proved, &form).await {
+        Ok(considered) => considered,
+        Err(refused) => {
+            metrics::counter!("scrip_mints_total", "outcome" => "refused").increment(1);
+            let event = Event::new("mint", refused.code()).actor(&proved.caller.client);
+            let event = event.origin(address, id.to_string());
+            app.journal.note(event.detail(&json!({"reason": refused.to_string()})));
+            return Err(refused.into());
+        }
+    };
+
+    // 5. On record, durably.
+    let order = Order {
+        alg: app.config.alg(approved.audience()),
+        approved,
+        repeat: repeat_key.map(|key| RepeatKey { key, digest: digest(&form) }),
+        address,
+        request_id: id.to_string(),
+    };
+    let recorded = app.recorder.record(order).await?;
+
+    // 6. Only what is on record can be signed.
+    let token = app.signer.sign(&recorded)?;
+    metrics::counter!("scrip_mints_total", "outcome" => "granted").increment(1);
+
+    // 7. The reply says what the token says.
+    let claims = recorded.claims();
+    let reply = Reply {
+        access_token: token.expose_secret(),
+        token_type: "Bearer",
+        expires_in: recorded.expires_in(),
+        jti: claims.jti.to_string(),
+        audience: &claims.aud,
+        scope: claims.scope.as_str(),
+        models: &claims.models,
+        budget: claims.budget,
+        cidrs: claims.cidrs.as_deref(),
+        authorization_details: request.with_details.then(|| [LlmInference::from(claims)]),
+    };
+    Ok((NO_STORE, Json(reply)).into_response())
+}
+
+/// Why a request of somebody who has proved who it is was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It cannot be read.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The policy does not grant it.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The policy could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refused {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::Denied(denial) => denial.code(),
+            Self::Store(_) => "temporarily_unavailable",
+        }
+    }
+}
+
+async fn consider(
+    app: &App,
+    proved: &Proved,
+    form: &Form,
+) -> Result<(MintRequest, Approved), Refused> {
+    let parameters = form.pairs().iter();
+    let request = MintRequest::parse(
+        parameters.map(|(n, v)| (Cow::from(n.as_str()), Cow::from(v.as_str()))),
+    )?;
+    let row = policies::latest(&mut app.store.read().await?, &proved.policy).await?;
+    let row = row.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;
+    let policy = Policy::from_json(row.body.as_bytes())
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let approved = policy::judge(&proved.caller, &request, &policy, &app.config.issuer)?;
+    if app.config.alg(approved.audience()) == Alg::RS256 {
+        approved.fits(RSA_SIGNATURE_BYTES)?;
+    }
+    Ok((request, approved))
+}
+
+/// Signature of the RSA keys that are made here (2048 bits).
+const RSA_SIGNATURE_BYTES: usize = 256;
+
+/// RFC 6749 section 5.1.
+pub const NO_STORE: [(HeaderName, HeaderValue); 2] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::PRAGMA, HeaderValue::from_static("no-cache")),
+];
+
+/// Reads the form body of an OAuth endpoint (RFC 6749 section 3.2).
+///
+/// # Errors
+/// 415 for another media type, 400 for a form that is none.
+pub fn read_form(headers: &HeaderMap, body: &[u8]) -> Result<Form, OAuthError> {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    let is_form = essence.is_some_and(|media| {
+        media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    if !is_form || headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = "the body is application/x-www-form-urlencoded, without Content-Encoding";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(OAuthError(Failure::new(status, "unsupported_media_type", detail)));
+    }
+    Form::parse(body).map_err(|error| {
+        OAuthError(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", error.to_string()))
+    })
+}
+
+/// The one `Idempotency-Key`: 1 to 255 printable ASCII characters.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let graphic = text.bytes().all(|b| b.is_ascii_graphic());
+    if values.next().is_some() || !(1..=255).contains(&text.len()) || !graphic {
+        let detail = "Idempotency-Key is 1 to 255 printable ASCII characters, once";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", detail));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// Of the parameters in a canonical order; the credential is not among them.
+fn digest(form: &Form) -> Digest {
+    let mut pairs: Vec<_> = form.pairs().iter().collect();
+    pairs.sort();
+    let mut text = form_urlencoded::Serializer::new(String::new());
+    Digest::of(text.extend_pairs(pairs).finish().as_bytes())
+}

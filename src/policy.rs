@@ -1,0 +1,131 @@
+//! What a client may obtain: pure judgement of a request under a policy.
+//!
+//! A [`Policy`] is read from a file or from the API and is checked whole before it exists;
+//! [`judge()`] holds a request against it.
+
+mod denial;
+mod judge;
+#[cfg(test)]
+mod properties;
+mod read;
+mod rules;
+mod scope;
+
+use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use denial::Denial;
+pub use judge::{Approved, judge};
+pub use read::{MAX_POLICY_BYTES, PolicyError};
+pub use rules::{OPERATOR_ENV, SELF_AUDIENCE};
+pub use scope::{OPERATOR_SCOPES, ScopeGrant};
+
+use crate::strict::{budget, object, present};
+use scrip_token::limits::{DEFAULT_LIFETIME, MAX_LIFETIME};
+
+/// A policy that keeps every rule. Serializes as the JSON that [`Policy::from_json`] reads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Policy(Terms);
+
+impl Policy {
+    /// Its name, `<tenant>/<name>`.
+    #[must_use]
+    pub fn name(&self) -> &QualifiedName {
+        &self.0.name
+    }
+
+    /// Whether it grants this scope. The `scrip:` scopes are granted by their exact names alone.
+    #[must_use]
+    pub fn grants(&self, scope: &str) -> bool {
+        self.0.scopes.iter().any(|grant| grant.covers(scope))
+    }
+
+    /// What it grants, as written.
+    #[must_use]
+    pub fn scopes(&self) -> &[ScopeGrant] {
+        &self.0.scopes
+    }
+
+    /// The audiences that its verifiers and ledgers serve; empty unless it grants `scrip:feed` or
+    /// `scrip:usage`.
+    #[must_use]
+    pub fn serves(&self) -> &[String] {
+        &self.0.serves
+    }
+}
+
+/// The members of a policy, of the right types and nothing more; [`rules::check`] does the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    name: QualifiedName,
+    audiences: Vec<String>,
+    scopes: Vec<ScopeGrant>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    models: Vec<ModelPattern>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    cidrs: Option<Vec<Cidr>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    mint_from: Option<Vec<Cidr>>,
+    env: String,
+    #[serde(default, deserialize_with = "object")]
+    ttl: Ttl,
+    #[serde(default, deserialize_with = "budget", skip_serializing_if = "Budget::is_unlimited")]
+    budget: Budget,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    serves: Vec<String>,
+    #[serde(default, deserialize_with = "object", skip_serializing_if = "Defaults::is_empty")]
+    defaults: Defaults,
+    #[serde(default, skip_serializing)]
+    quota: NotEnforced,
+    #[serde(default, skip_serializing)]
+    rate: NotEnforced,
+    #[serde(default, skip_serializing)]
+    admin_tenant: NotEnforced,
+}
+
+/// Life of a token in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Ttl {
+    default: u64,
+    max: u64,
+}
+
+impl Default for Ttl {
+    fn default() -> Self {
+        Self { default: DEFAULT_LIFETIME, max: MAX_LIFETIME }
+    }
+}
+
+/// What an omitted parameter gets. An absent member: the grant's exact values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<ScopeGrant>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<ModelPattern>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    cidrs: Option<Vec<Cidr>>,
+    #[serde(default, deserialize_with = "budget", skip_serializing_if = "Budget::is_unlimited")]
+    budget: Budget,
+}
+
+impl Defaults {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A member that has a meaning but no enforcement yet. It is refused by name: a limit that its
+/// author believes in and that nothing holds is worse than none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct NotEnforced;
+
+impl<'de> Deserialize<'de> for NotEnforced {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("not supported by this version"))
+    }
+}

@@ -1,0 +1,125 @@
+//! What everybody may read: the JWKS, the metadata, the keys document. The feed is below.
+
+pub mod feed;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use scrip_token::Digest;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::clock;
+use crate::error::{Failure, Problem};
+use crate::policy::OPERATOR_SCOPES;
+use crate::signer::{self, Purpose};
+use crate::store::{StoreError, keys_documents};
+use crate::strict::Query;
+
+/// How long the JWKS may be kept, in seconds.
+const JWKS_MAX_AGE: u64 = 300;
+
+/// `GET /.well-known/jwks.json`: the keys of tokens (RFC 7517), `next` ones included. 200 with
+/// `ETag`, 304.
+///
+/// # Errors
+/// 503 where the database is away.
+pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let mut session = app.store.read_reserved().await?;
+    let keys = signer::keys(&mut session).await?;
+    let now = clock::now_seconds();
+    let published = signer::published_jwks(&keys, Purpose::Token, now);
+    let published = published
+        .map(|jwk| serde_json::from_value::<Jwk>(serde_json::to_value(jwk)?))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let body = serde_json::to_vec(&JwkSet { keys: published })
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(cacheable(&headers, "application/jwk-set+json", JWKS_MAX_AGE, body))
+}
+
+/// `GET /.well-known/oauth-authorization-server` (RFC 8414): everything follows from the issuer.
+pub async fn metadata(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let issuer = &app.config.issuer;
+    let at = |path: &str| format!("{issuer}{path}");
+    let methods = ["client_secret_basic", "client_secret_post"];
+    let body = json!({
+        "issuer": issuer,
+        "token_endpoint": at("/oauth2/token"),
+        "jwks_uri": at("/.well-known/jwks.json"),
+        "scopes_supported": OPERATOR_SCOPES,
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint": at("/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint": at("/oauth2/introspect"),
+        "introspection_endpoint_auth_methods_supported": methods,
+        "authorization_details_types_supported": ["llm_inference"],
+        "scrip_feed_uri": at("/v1/deny/stream"),
+        "scrip_keys_uri": at("/.well-known/scrip-keys"),
+        "scrip_revocations_uri": at("/v1/revocations"),
+        "scrip_token_parameters_supported": [
+            "models", "budget_tokens", "budget_request_tokens", "budget_requests", "cidrs", "ttl",
+        ],
+    });
+    cacheable(&headers, "application/json", JWKS_MAX_AGE, body.to_string().into_bytes())
+}
+
+/// Which keys document.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    version: Option<u32>,
+}
+
+/// `GET /.well-known/scrip-keys[?version=N]`: the signed keys document. 200 `application/jose`,
+/// 304, 404.
+///
+/// # Errors
+/// 404 for a version that there is not, 503 where the database is away.
+pub async fn keys_document(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Query(which): Query<Which>,
+) -> Result<Response, Problem> {
+    let mut session = app.store.read_reserved().await?;
+    let document = match which.version {
+        Some(version) => keys_documents::version(&mut session, version.into()).await?,
+        None => keys_documents::latest(&mut session).await?,
+    };
+    let document = document.ok_or_else(|| Problem::not_found("there is no such version"))?;
+    Ok(cacheable(&headers, JOSE, 0, document.jws.into_bytes()))
+}
+
+/// A bare JWS (RFC 7515 section 9.2.1).
+pub(crate) const JOSE: &str = "application/jose";
+
+/// 200 with an `ETag`, or 304 (RFC 9110 section 13.1.2).
+fn cacheable(asked: &HeaderMap, media: &'static str, max_age: u64, body: Vec<u8>) -> Response {
+    let tag = format!("\"{}\"", &Digest::of(&body).to_string()[..32]);
+    let known = asked
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|known| known.split(',').any(|known| known.trim() == tag || known == "*"));
+    let mut response =
+        if known { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    let control = format!("public, max-age={max_age}");
+    for (name, value) in [(header::CACHE_CONTROL, control), (header::ETAG, tag)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// A path or query that does not parse.
+pub(crate) fn malformed(detail: &'static str) -> Problem {
+    Problem(Failure::new(StatusCode::BAD_REQUEST, "invalid-request", detail))
+}

@@ -1,0 +1,407 @@
+//! Approved -> Recorded: groups concurrent mints into one durable commit.
+//!
+//! What arrives while a commit runs is the next group; there is no timer. Under the mint's lock a
+//! group reads the database's time, re-reads who is enabled, which cuts there are and which
+//! versions of credentials have ended, and picks the signing key. A token that would be dated at
+//! or before a matching cut waits until after it; it is never dated back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scrip_token::{Alg, Claims, Digest, Jti};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::deny::{self, subject};
+use crate::policy::Approved;
+use crate::store::clients::Use;
+use crate::store::idempotency::Used;
+use crate::store::{self, Lock, Store, StoreError, Tx};
+use crate::store::{clients, credentials, deny_entries, idempotency, tokens};
+use crate::{audit, clock, random, signer};
+
+/// Most mints in one commit.
+const MAX_GROUP: usize = 256;
+/// Most mints that wait for the next commit.
+const MAX_QUEUE: usize = 8192;
+/// Longest wait for a cut to pass, in seconds: a cut lies at most 5 s ahead.
+const MAX_WAIT: u64 = 6;
+/// The route under which a mint's `Idempotency-Key` is remembered.
+const ROUTE: &str = "/oauth2/token";
+
+/// A token that is on record and may be signed. Made here only.
+#[derive(Debug)]
+pub struct Recorded {
+    claims: Claims,
+    kid: String,
+    now: u64,
+}
+
+impl Recorded {
+    /// What the token says.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The key that signs it.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Seconds that are left of its life.
+    #[must_use]
+    pub fn expires_in(&self) -> u64 {
+        self.claims.exp.saturating_sub(self.now)
+    }
+}
+
+/// What is to be recorded.
+pub struct Order {
+    /// The judgement that allows it.
+    pub approved: Approved,
+    /// With which algorithm it will be signed.
+    pub alg: Alg,
+    /// What a retry of the same request carries too.
+    pub repeat: Option<RepeatKey>,
+    /// Where the request came from.
+    pub address: IpAddr,
+    /// The reply's `X-Request-Id`.
+    pub request_id: String,
+}
+
+impl Order {
+    fn repeated_as(&self) -> Option<(&str, &str)> {
+        self.repeat.as_ref().map(|repeat| (self.approved.client().as_str(), repeat.key.as_str()))
+    }
+}
+
+/// An `Idempotency-Key` with the digest of the request that it came with.
+pub struct RepeatKey {
+    /// The key.
+    pub key: String,
+    /// Of the parameters, in a canonical order.
+    pub digest: Digest,
+}
+
+/// Why nothing has been recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotRecorded {
+    /// The commit failed, or is not known to have succeeded.
+    #[error("the database is unavailable")]
+    Store(#[from] Arc<StoreError>),
+    /// Too many mints are waiting.
+    #[error("too many mints are waiting")]
+    Busy,
+    /// A cut that matches lies too far ahead.
+    #[error("a cut that matches has not passed yet")]
+    Cut,
+    /// No key of the algorithm may sign now.
+    #[error("no key may sign")]
+    NoKey,
+    /// The client has been disabled, or its credential ended, since it was proved.
+    #[error("the client or its credential has ended")]
+    Ended,
+    /// The `Idempotency-Key` came with another request before.
+    #[error("this Idempotency-Key was used with another request")]
+    KeyReused,
+    /// The token of the first request has expired or was revoked.
+    #[error("the token of this Idempotency-Key has expired or was revoked")]
+    NotRepeatable,
+}
+
+impl From<StoreError> for NotRecorded {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+/// Hands orders to the one task that commits them.
+#[derive(Clone)]
+pub struct Recorder(mpsc::Sender<Pending>);
+
+struct Pending {
+    order: Order,
+    reply: oneshot::Sender<Settled>,
+}
+
+enum Settled {
+    Recorded(Recorded),
+    Refused(NotRecorded),
+    After(Order, Duration),
+}
+
+impl Recorder {
+    /// Starts the task; it ends when the last `Recorder` is gone and what it holds is settled.
+    #[must_use]
+    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, mut orders) = mpsc::channel(MAX_QUEUE);
+        let task = tokio::spawn(async move {
+            let mut group = Vec::new();
+            while orders.recv_many(&mut group, MAX_GROUP).await > 0 {
+                settle(&store, std::mem::take(&mut group)).await;
+            }
+        });
+        (Self(queue), task)
+    }
+
+    /// Records an order; returns once that is durable.
+    ///
+    /// # Errors
+    /// [`NotRecorded`].
+    pub async fn record(&self, mut order: Order) -> Result<Recorded, NotRecorded> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let (reply, settled) = oneshot::channel();
+            self.0.try_send(Pending { order, reply }).map_err(|_| NotRecorded::Busy)?;
+            match settled.await.map_err(|_| NotRecorded::Busy)? {
+                Settled::Recorded(recorded) => return Ok(recorded),
+                Settled::Refused(why) => return Err(why),
+                Settled::After(again, wait) => {
+                    waited += wait;
+                    if waited > Duration::from_secs(MAX_WAIT) {
+                        return Err(NotRecorded::Cut);
+                    }
+                    tokio::time::sleep(wait).await;
+                    order = again;
+                }
+            }
+        }
+    }
+}
+
+/// Commits a group and answers everybody in it.
+async fn settle(store: &Store, mut group: Vec<Pending>) {
+    // Two replicas that are sent the same keys take them in one order, and do not deadlock.
+    group.sort_by(|a, b| a.order.repeated_as().cmp(&b.order.repeated_as()));
+    let (orders, replies): (Vec<_>, Vec<_>) =
+        group.into_iter().map(|pending| (pending.order, pending.reply)).unzip();
+    metrics::histogram!("scrip_mint_group_size").record(orders.len() as f64);
+    let waiting = orders.len();
+    let settled = match commit(store, orders).await {
+        Ok(settled) => settled,
+        Err(error) => {
+            let error = Arc::new(error);
+            (0..waiting).map(|_| Settled::Refused(error.clone().into())).collect()
+        }
+    };
+    for (reply, settled) in replies.into_iter().zip(settled) {
+        // Whoever asked may have gone away. The record stays: one without a token is harmless.
+        let _ = reply.send(settled);
+    }
+}
+
+async fn commit(store: &Store, orders: Vec<Order>) -> Result<Vec<Settled>, StoreError> {
+    let mut tx = store.begin(Lock::Mint).await?;
+    let standing = Standing::read(&mut tx, &orders).await?;
+    let mut rows = Rows::default();
+    let mut settled = Vec::with_capacity(orders.len());
+    for order in orders {
+        settled.push(standing.settle(&mut tx, order, &mut rows).await?);
+    }
+    rows.insert(&mut tx).await?;
+    tx.commit().await?;
+    Ok(settled)
+}
+
+/// What stands in the database while the group holds the mint's lock.
+struct Standing {
+    now_ms: u64,
+    keys: Vec<signer::Key>,
+    clients: HashMap<String, clients::Client>,
+    ended: Vec<(String, String)>,
+    cuts: HashMap<String, Option<i64>>,
+}
+
+impl Standing {
+    async fn read(tx: &mut Tx, orders: &[Order]) -> Result<Self, StoreError> {
+        let now_ms = tx.now_ms(clock::now_ms()).await?.unsigned_abs();
+        let mut ids: Vec<&str> = orders.iter().map(|o| o.approved.client().as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut subjects: Vec<String> =
+            orders.iter().flat_map(|order| subject::of_approved(&order.approved)).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+        let clients = clients::by_ids(tx, &ids).await?;
+        let cuts = deny_entries::cuts(tx, &subjects, (now_ms / 1000).cast_signed()).await?;
+        Ok(Self {
+            now_ms,
+            keys: signer::keys(tx).await?,
+            clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
+            ended: credentials::ended(tx, &ids).await?,
+            cuts: cuts.into_iter().map(|cut| (cut.subject, cut.before)).collect(),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.now_ms / 1000
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        order: Order,
+        rows: &mut Rows,
+    ) -> Result<Settled, StoreError> {
+        let now = self.now();
+        let client = order.approved.client().as_str();
+        let enabled = self.clients.get(client).is_some_and(|c| c.enabled && c.deleted.is_none());
+        let cred = order.approved.cred();
+        if !enabled || self.ended.iter().any(|(c, version)| c == client && version == cred) {
+            return Ok(Settled::Refused(NotRecorded::Ended));
+        }
+        let Some(key) = signer::active(&self.keys, order.alg, now) else {
+            return Ok(Settled::Refused(NotRecorded::NoKey));
+        };
+
+        for subject in subject::of_approved(&order.approved) {
+            match self.cuts.get(&subject) {
+                // Without a date it names a version of the credential, which has ended for good.
+                Some(None) => return Ok(Settled::Refused(NotRecorded::Ended)),
+                Some(Some(before)) if before.unsigned_abs() >= now => {
+                    let wait = Duration::from_secs(before.unsigned_abs() - now + 1);
+                    return Ok(Settled::After(order, wait));
+                }
+                _ => {}
+            }
+        }
+
+        let kid = key.jwk.kid.clone();
+        let jti = Jti::new(self.now_ms, random::bytes());
+        if let Some(repeat) = &order.repeat {
+            match self.claim(tx, client, repeat, jti, rows).await? {
+                Claimed::First => {}
+                Claimed::Again(claims) => {
+                    return Ok(Settled::Recorded(Recorded { claims: *claims, kid, now }));
+                }
+                Claimed::Never(why) => return Ok(Settled::Refused(why)),
+            }
+        }
+        let (address, request_id) = (order.address, order.request_id);
+        let claims = order.approved.into_claims(now, jti);
+        rows.add(&claims, &kid, address, request_id, self.now_ms)?;
+        Ok(Settled::Recorded(Recorded { claims, kid, now }))
+    }
+
+    /// Takes an `Idempotency-Key` for `jti`, or finds what it was used for.
+    async fn claim(
+        &self,
+        tx: &mut Tx,
+        client: &str,
+        repeat: &RepeatKey,
+        jti: Jti,
+        rows: &Rows,
+    ) -> Result<Claimed, StoreError> {
+        let used = Used {
+            caller: client.to_owned(),
+            route: ROUTE.to_owned(),
+            key: repeat.key.clone(),
+            digest: repeat.digest,
+            at: self.now().cast_signed(),
+            jti: Some(jti),
+            reply: None,
+        };
+        if idempotency::insert(tx, &used).await? {
+            return Ok(Claimed::First);
+        }
+        let Some(before) = idempotency::find(tx, client, ROUTE, &repeat.key).await? else {
+            return Err(StoreError::Conflict);
+        };
+        if before.digest != used.digest {
+            return Ok(Claimed::Never(NotRecorded::KeyReused));
+        }
+        let Some(jti) = before.jti else { return Ok(Claimed::Never(NotRecorded::NotRepeatable)) };
+        if let Some(row) = rows.tokens.iter().find(|row| row.jti == jti) {
+            return Ok(Claimed::Again(Box::new(parse_claims(&row.claims)?)));
+        }
+        let Some(row) = tokens::by_jti(tx, jti).await? else {
+            return Ok(Claimed::Never(NotRecorded::NotRepeatable));
+        };
+        let claims = parse_claims(&row.claims)?;
+        let denied = deny::is_denied(tx, &claims, &row.kid, self.now()).await?;
+        if claims.exp <= self.now() || denied {
+            return Ok(Claimed::Never(NotRecorded::NotRepeatable));
+        }
+        Ok(Claimed::Again(Box::new(claims)))
+    }
+}
+
+enum Claimed {
+    First,
+    Again(Box<Claims>),
+    Never(NotRecorded),
+}
+
+fn parse_claims(text: &str) -> Result<Claims, StoreError> {
+    Claims::parse(text.as_bytes()).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// What a group writes, one statement for each table.
+#[derive(Default)]
+struct Rows {
+    tokens: Vec<tokens::Token>,
+    events: Vec<store::audit::Event>,
+    uses: BTreeMap<String, (i64, i64, String)>,
+}
+
+impl Rows {
+    fn add(
+        &mut self,
+        claims: &Claims,
+        kid: &str,
+        address: IpAddr,
+        request_id: String,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+        let client = claims.client_id.to_string();
+        let used = self.uses.entry(client.clone()).or_default();
+        *used = (used.0 + 1, claims.iat.cast_signed(), address.to_string());
+        self.events.push(
+            audit::Event::new("mint", "granted")
+                .actor(&claims.client_id)
+                .target(claims.sub.clone())
+                .jti(claims.jti)
+                .origin(address, request_id)
+                .detail(&json!({
+                    "aud": claims.aud, "scope": claims.scope, "models": claims.models,
+                    "budget": claims.budget, "cidrs": claims.cidrs, "env": claims.env,
+                    "exp": claims.exp, "cred": claims.cred, "kid": kid,
+                }))
+                .at(now_ms.cast_signed()),
+        );
+        self.tokens.push(tokens::Token {
+            jti: claims.jti,
+            tenant: claims.tenant.clone(),
+            client,
+            sub: claims.sub.clone(),
+            aud: claims.aud.clone(),
+            kid: kid.to_owned(),
+            cred: claims.cred.clone(),
+            iat: claims.iat.cast_signed(),
+            exp: claims.exp.cast_signed(),
+            claims: serde_json::to_string(claims).map_err(unwritable)?,
+        });
+        Ok(())
+    }
+
+    async fn insert(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        if self.tokens.is_empty() {
+            return Ok(());
+        }
+        tokens::insert_many(tx, &self.tokens).await?;
+        store::audit::insert_many(tx, &self.events).await?;
+        let uses = self.uses.iter().map(|(id, (mints, at, address))| Use {
+            id,
+            mints: *mints,
+            at: *at,
+            address: Some(address),
+        });
+        clients::mark_used(tx, &uses.collect::<Vec<_>>()).await
+    }
+}

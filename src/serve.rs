@@ -1,0 +1,257 @@
+//! Puts the service together, runs it, and ends it in order.
+
+mod prompt;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::accept::DefaultAcceptor;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::audit::Journal;
+use crate::bootstrap::{self, BootstrapError};
+use crate::caller::Doorkeeper;
+use crate::config::Config;
+use crate::deny::heartbeat::Pulse;
+use crate::deny::snapshot::Maker;
+use crate::deny::stream::{Audience, publish};
+use crate::deny::{DenyList, Position};
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::signer::{self, Signer};
+use crate::store::{Store, StoreError, installation};
+use crate::vault::{InvalidSettings, MasterCredentials, Vault};
+use crate::{clock, ops, random, router, tls, upkeep};
+use prompt::Prompt;
+
+/// Longest time for requests under way to finish.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Longest time for the first bytes of a connection to arrive, and for a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Largest head of a request, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// Why the service does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The database, the keys, or what should be in them.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// Nothing is in the database.
+    #[error("the database is not set up; run `scrip bootstrap`")]
+    NotSetUp,
+    /// Settings of Vault.
+    #[error(transparent)]
+    Vault(#[from] InvalidSettings),
+    /// The certificate.
+    #[error("TLS: {0}")]
+    Tls(#[from] tls::TlsError),
+    /// An address that cannot be listened on, or a listener that broke.
+    #[error("{address}: {source}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl From<StoreError> for ServeError {
+    fn from(error: StoreError) -> Self {
+        BootstrapError::from(error).into()
+    }
+}
+
+/// A service that is ready to be run.
+pub struct Service {
+    app: Arc<App>,
+    listeners: Listeners,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    writers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// The sockets of a service, bound before anything else is done.
+pub struct Listeners {
+    api: TcpListener,
+    ops: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the addresses of the configuration; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`].
+    pub fn bind(config: &Config) -> Result<Self, ServeError> {
+        let bind = |address: SocketAddr| {
+            let listener = TcpListener::bind(address).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            listener.map_err(|source| ServeError::Listen { address, source })
+        };
+        Ok(Self { api: bind(config.listen)?, ops: bind(config.ops_listen)? })
+    }
+
+    /// Where operations are served.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn ops_address(&self) -> std::io::Result<SocketAddr> {
+        self.ops.local_addr()
+    }
+}
+
+impl Service {
+    /// Checks the database, loads the keys, starts the tasks.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn start(
+        config: Config,
+        store: Store,
+        listeners: Listeners,
+    ) -> Result<Self, ServeError> {
+        store.check().await?;
+        let metrics = Metrics::install();
+        let mut session = store.read().await?;
+        let row = installation::read(&mut session).await?.ok_or(ServeError::NotSetUp)?;
+        if row.issuer != config.issuer {
+            return Err(BootstrapError::OtherIssuer(row.issuer).into());
+        }
+        let signer = Arc::new(Signer::open(&config.keys_dir).map_err(BootstrapError::from)?);
+        let keys = signer::keys(&mut session).await?;
+        signer.load(&keys, clock::now_seconds()).map_err(BootstrapError::from)?;
+        let digest_key = bootstrap::digest_key(&mut session, &signer).await?;
+        let digest_key = digest_key.ok_or(ServeError::NotSetUp)?;
+        drop(session);
+        // The first random draw of a process can take milliseconds; it is not a request's to pay.
+        let _ = random::bytes::<32>();
+
+        let (ended, ended_versions) = mpsc::channel(1024);
+        let vault = match &config.vault {
+            Some(settings) => {
+                let vault = Vault::start(settings.clone())?;
+                Some(MasterCredentials::new(vault, digest_key.hmac().clone(), ended))
+            }
+            None => None,
+        };
+        let position = Position { epoch: row.epoch, seq: row.seq };
+        let deny = Arc::new(DenyList::new(config.issuer.clone(), signer.clone(), position));
+        let (recorder, recording) = Recorder::start(store.clone());
+        let (journal, journaling) = Journal::start(store.clone());
+        let (beats, pulse) = Pulse::new();
+        let app = Arc::new(App {
+            config,
+            store,
+            signer,
+            recorder,
+            deny,
+            pulse,
+            audience: Audience::default(),
+            snapshots: Maker::default(),
+            vault,
+            digest_key,
+            doorkeeper: Doorkeeper::default(),
+            journal,
+            shutdown: CancellationToken::new(),
+        });
+
+        let tasks = TaskTracker::new();
+        tasks.spawn(publish(
+            app.store.clone(),
+            app.deny.clone(),
+            app.audience.clone(),
+            beats,
+            app.config.heartbeat,
+            app.shutdown.clone(),
+        ));
+        tasks.spawn(upkeep::run(app.clone(), ended_versions));
+        tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
+        Ok(Self { app, listeners, metrics, tasks, writers: vec![recording, journaling] })
+    }
+
+    /// Serves until `stop` is cancelled: stops accepting, finishes what was accepted, ends the
+    /// streams, flushes.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`], [`ServeError::Tls`].
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let Self { app, listeners, metrics, tasks, writers } = self;
+        let handle = Handle::new();
+        let ops_handle = Handle::new();
+        let (listen, ops_listen) = (app.config.listen, app.config.ops_listen);
+
+        let routes =
+            router::routes(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let at = |address| move |source| ServeError::Listen { address, source };
+        let api = async {
+            let mut server =
+                axum_server::from_tcp(listeners.api).map_err(at(listen))?.handle(handle.clone());
+            bound(server.http_builder());
+            match &app.config.tls {
+                Some((cert, key)) => {
+                    let inner = tls::acceptor(cert, key, app.shutdown.clone()).await?;
+                    let server = server.acceptor(Prompt { inner, within: HEAD_TIME });
+                    server.serve(routes).await.map_err(at(listen))
+                }
+                None => {
+                    let inner = DefaultAcceptor::new();
+                    let server = server.acceptor(Prompt { inner, within: HEAD_TIME });
+                    server.serve(routes).await.map_err(at(listen))
+                }
+            }
+        };
+        let operations = async {
+            let routes = ops::routes(app.clone(), metrics).into_make_service();
+            let server = axum_server::from_tcp(listeners.ops).map_err(at(ops_listen))?;
+            server.handle(ops_handle.clone()).serve(routes).await.map_err(at(ops_listen))
+        };
+        let ending = async {
+            if let Some(address) = handle.listening().await {
+                tracing::info!(%address, issuer = app.config.issuer, "serving");
+            }
+            stop.cancelled().await;
+            tracing::info!("stopping");
+            // Streams end first: they would otherwise hold the listener open for ever.
+            app.shutdown.cancel();
+            handle.graceful_shutdown(Some(DRAIN));
+            ops_handle.graceful_shutdown(Some(DRAIN));
+            Ok(())
+        };
+        let served = tokio::try_join!(api, operations, ending);
+        app.shutdown.cancel();
+        tasks.close();
+        tasks.wait().await;
+
+        // The writers end when nobody can hand them anything any more.
+        let store = app.store.clone();
+        drop(app);
+        for writer in writers {
+            let _ = tokio::time::timeout(DRAIN, writer).await;
+        }
+        store.close().await;
+        served.map(drop)
+    }
+}
+
+/// Bounds what a connection can cost before a request is there (slow heads, huge heads, floods of
+/// streams).
+fn bound(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+    builder
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .max_concurrent_streams(256)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+}

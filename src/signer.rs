@@ -1,0 +1,162 @@
+//! Recorded -> signed, with keys whose private halves lie in a home (files; Vault later) and whose
+//! times lie in the database.
+
+mod files;
+mod generate;
+pub mod lifecycle;
+mod publish;
+pub mod rotation;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use scrip_token::jwk::Jwk;
+use scrip_token::signature::KeyError;
+use scrip_token::{Alg, SigningKey, Typ, limits};
+use secrecy::SecretString;
+
+use crate::recorder::Recorded;
+use crate::store::{Session, StoreError, signing_keys};
+
+pub use files::{Files, HomeError};
+pub use generate::{generate, generate_digest_key};
+pub use lifecycle::{Key, Purpose, State};
+pub use publish::publish_keys;
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignerError {
+    /// This replica does not have the private half.
+    #[error("no private key for {0}")]
+    NoKey(String),
+    /// The primitive failed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Above what Envoy and others take.
+    #[error("the token would have {0} bytes, at most {most} are built", most = limits::MAX_MINTED_BYTES)]
+    TooLarge(usize),
+    /// The files of the keys.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The rows of the keys.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is to be signed cannot be written as JSON.
+    #[error("not JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The private keys that this replica has.
+pub struct Signer {
+    home: Files,
+    keys: ArcSwap<HashMap<String, Arc<SigningKey>>>,
+}
+
+impl Signer {
+    /// A signer whose keys lie in `folder`; none is loaded yet.
+    ///
+    /// # Errors
+    /// [`HomeError`] where the folder cannot be used.
+    pub fn open(folder: &Path) -> Result<Self, HomeError> {
+        Ok(Self { home: Files::open(folder)?, keys: ArcSwap::default() })
+    }
+
+    /// Where the private halves lie.
+    #[must_use]
+    pub fn home(&self) -> &Files {
+        &self.home
+    }
+
+    /// Loads the private half of each key that can still be needed and is not loaded yet.
+    ///
+    /// # Errors
+    /// [`HomeError`] for the first one that is missing, readable by others, or another key.
+    pub fn load(&self, keys: &[Key], now: u64) -> Result<(), HomeError> {
+        let mut loaded = HashMap::clone(&self.keys.load());
+        for key in keys.iter().filter(|key| key.state(now) != State::Retired) {
+            if !loaded.contains_key(&key.jwk.kid) {
+                let private = self.home.read(&key.jwk.kid, key.jwk.alg)?;
+                loaded.insert(key.jwk.kid.clone(), Arc::new(private));
+            }
+        }
+        loaded.retain(|kid, _| {
+            keys.iter().any(|key| key.jwk.kid == *kid && key.state(now) != State::Retired)
+        });
+        self.keys.store(Arc::new(loaded));
+        Ok(())
+    }
+
+    /// Takes a key that was just made.
+    pub fn adopt(&self, key: SigningKey) {
+        let mut loaded = HashMap::clone(&self.keys.load());
+        loaded.insert(key.kid().to_owned(), Arc::new(key));
+        self.keys.store(Arc::new(loaded));
+    }
+
+    /// Whether the private half is here.
+    #[must_use]
+    pub fn has(&self, kid: &str) -> bool {
+        self.keys.load().contains_key(kid)
+    }
+
+    /// Signs what has been recorded; nothing else can become a token.
+    ///
+    /// # Errors
+    /// [`SignerError::NoKey`], [`SignerError::Key`], [`SignerError::TooLarge`].
+    pub fn sign(&self, recorded: &Recorded) -> Result<SecretString, SignerError> {
+        let payload = serde_json::to_vec(recorded.claims())?;
+        let token = self.sign_as(Typ::AccessToken, recorded.kid(), &payload)?;
+        if token.len() > limits::MAX_MINTED_BYTES {
+            return Err(SignerError::TooLarge(token.len()));
+        }
+        Ok(SecretString::from(token))
+    }
+
+    /// Signs an object of the feed or a keys document.
+    ///
+    /// # Errors
+    /// [`SignerError::NoKey`], [`SignerError::Key`].
+    pub fn sign_object(&self, typ: Typ, kid: &str, payload: &[u8]) -> Result<String, SignerError> {
+        debug_assert_ne!(typ, Typ::AccessToken, "tokens are signed when recorded");
+        self.sign_as(typ, kid, payload)
+    }
+
+    fn sign_as(&self, typ: Typ, kid: &str, payload: &[u8]) -> Result<String, SignerError> {
+        let keys = self.keys.load();
+        let key = keys.get(kid).ok_or_else(|| SignerError::NoKey(kid.to_owned()))?;
+        Ok(key.sign(typ, payload)?)
+    }
+}
+
+/// All keys of the installation.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a row that is no key.
+pub async fn keys(from: &mut impl Session) -> Result<Vec<Key>, StoreError> {
+    let rows = signing_keys::all(from).await?;
+    let keys = rows.iter().filter(|row| row.purpose != "digest").map(Key::from_row);
+    keys.collect()
+}
+
+/// The key that signs tokens of `alg` now.
+#[must_use]
+pub fn active(keys: &[Key], alg: Alg, now: u64) -> Option<&Key> {
+    keys.iter().find(|key| {
+        key.purpose == Purpose::Token && key.jwk.alg == alg && key.state(now) == State::Active
+    })
+}
+
+/// The key that signs objects of the feed, or keys documents.
+#[must_use]
+pub fn single(keys: &[Key], purpose: Purpose, now: u64) -> Option<&Key> {
+    keys.iter().find(|key| key.purpose == purpose && key.state(now) == State::Active)
+}
+
+/// The public keys of `purpose` that are published: all but retired ones.
+pub fn published_jwks(keys: &[Key], purpose: Purpose, now: u64) -> impl Iterator<Item = &Jwk> {
+    keys.iter()
+        .filter(move |key| key.purpose == purpose && key.state(now) != State::Retired)
+        .map(|key| &key.jwk)
+}

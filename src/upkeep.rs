@@ -1,0 +1,194 @@
+//! The periodic work: keys of others, retirement, pruning, credentials that have ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scrip_token::QualifiedName;
+use scrip_token::deny::{Credential as Cred, Entry};
+use scrip_token::jwk::Jwk;
+use scrip_token::keys::PublishedKeys;
+use scrip_token::limits::HORIZON;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::app::App;
+use crate::audit::Event;
+use crate::caller::{embedded_version, embedded_versions};
+use crate::clock;
+use crate::deny::PublishError;
+use crate::signer::{self, Purpose};
+use crate::store::clients::Client;
+use crate::store::credentials::Credential;
+use crate::store::{Lock, StoreError, audit, clients, credentials};
+use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, tokens};
+use crate::vault::Ended;
+
+/// How often keys are looked at: a key that another replica made signs here at most this late.
+const KEYS: Duration = Duration::from_secs(5);
+/// How often something is pruned.
+const PRUNE: Duration = Duration::from_secs(60);
+/// Most rows of one table in one go.
+const SLICE: u32 = 10_000;
+/// Batches are kept whole for so many seconds, and their heads for so many.
+const BATCHES: i64 = 15 * 60;
+const HEADS: i64 = 7 * 86_400;
+/// Recorded tokens, and answers under an `Idempotency-Key`.
+const TOKENS: i64 = 30 * 86_400;
+const ANSWERS: i64 = 86_400;
+/// Most clients whose credentials are looked at in one go, and most named in one statement.
+const LOOKED_AT: usize = 65_536;
+const MOST_NAMES: usize = 1000;
+
+/// Runs until shutdown.
+pub async fn run(app: Arc<App>, mut ended: mpsc::Receiver<Ended>) {
+    let mut keys = tokio::time::interval(KEYS);
+    let mut prune = tokio::time::interval(PRUNE);
+    let refresh = app.config.vault.as_ref().map_or(PRUNE, |vault| vault.refresh);
+    let mut refresh = tokio::time::interval(refresh);
+    for interval in [&mut keys, &mut prune, &mut refresh] {
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    loop {
+        let done = tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            _ = keys.tick() => look_at_keys(&app).await,
+            _ = prune.tick() => prune_all(&app).await.map_err(Into::into),
+            _ = refresh.tick() => look_at_credentials(&app).await,
+            Some(ended) = ended.recv() => end_version(&app, &ended.client, &ended.version).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "upkeep");
+        }
+    }
+}
+
+/// Loads keys that another replica has made, and publishes the document anew where a key has
+/// retired since the last one.
+async fn look_at_keys(app: &App) -> Result<(), PublishError> {
+    let mut session = app.store.read().await?;
+    let keys = signer::keys(&mut session).await?;
+    let now = clock::now_seconds();
+    app.signer.load(&keys, now).map_err(signer::SignerError::from)?;
+    let published: Vec<&Jwk> = signer::published_jwks(&keys, Purpose::Token, now).collect();
+    let Some(document) = keys_documents::latest(&mut session).await? else { return Ok(()) };
+    drop(session);
+    if names(&document.jws).is_some_and(|named| named == published.len()) {
+        return Ok(());
+    }
+    let mut tx = app.store.begin(Lock::Revoke).await?;
+    let now = tx.now_ms(clock::now_ms()).await?.unsigned_abs() / 1000;
+    signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// How many keys of tokens a document of ours names.
+fn names(jws: &str) -> Option<usize> {
+    let payload = scrip_token::compact::from_base64url(jws.split('.').nth(1)?)?;
+    Some(PublishedKeys::parse(&payload).ok()?.token_keys.keys.len())
+}
+
+async fn prune_all(app: &App) -> Result<(), StoreError> {
+    let mut tx = app.store.begin(Lock::Admin).await?;
+    let now = tx.now_ms(clock::now_ms()).await? / 1000;
+    // An entry is kept a minute longer than anybody can need it: never early.
+    deny_entries::prune(&mut tx, now - 60, SLICE).await?;
+    deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?;
+    deny_batches::prune(&mut tx, now - HEADS, SLICE).await?;
+    tokens::prune(&mut tx, now - TOKENS, SLICE).await?;
+    idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?;
+    tx.commit().await
+}
+
+/// Looks at the credentials of clients with live tokens, off the path of any request, and ends
+/// what a version minted once its overlap is over.
+async fn look_at_credentials(app: &App) -> Result<(), PublishError> {
+    let now = clock::now_seconds();
+    let mut session = app.store.read().await?;
+    let mut names = tokens::clients_with_live(&mut session, now.cast_signed()).await?;
+    names.truncate(LOOKED_AT);
+    let mut held = Vec::new();
+    for names in names.chunks(MOST_NAMES) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        held.extend(clients::by_ids(&mut session, &names).await?);
+    }
+    drop(session);
+    if let Some(vault) = &app.vault {
+        let in_vault = held.iter().filter(|client| client.source == "vault");
+        let names: Vec<QualifiedName> =
+            in_vault.filter_map(|client| client.id.parse().ok()).collect();
+        vault.refresh(names).await;
+    }
+    for client in held {
+        end_replaced(app, &client, now).await?;
+    }
+    Ok(())
+}
+
+async fn end_replaced(app: &App, client: &Client, now: u64) -> Result<(), PublishError> {
+    let Ok(name) = client.id.parse::<QualifiedName>() else { return Ok(()) };
+    let rows = credentials::of_client(&mut app.store.read().await?, &client.id).await?;
+    let versions = match (client.source.as_str(), &app.vault) {
+        ("embedded", _) => Some(embedded_versions(&rows)),
+        (_, Some(vault)) => vault.versions(&name),
+        (_, None) => None,
+    };
+    let overlap = Duration::from_secs(client.overlap.unsigned_abs());
+    for (version, over) in versions.unwrap_or_default().replaced(overlap, now) {
+        // What was replaced longer ago has no live token.
+        if over + HORIZON < now {
+            continue;
+        }
+        let version = match client.source.as_str() {
+            "embedded" => embedded_version(version.number, version.created.timestamp()),
+            _ => version.name().to_string(),
+        };
+        if !rows.iter().any(|row| row.version == version && row.ended.is_some()) {
+            end_version(app, &name, &version).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a version for ever and kills what it minted: one transaction.
+async fn end_version(
+    app: &App,
+    client: &QualifiedName,
+    version: &impl ToString,
+) -> Result<(), PublishError> {
+    let version = version.to_string();
+    let mut tx = app.store.begin(Lock::Revoke).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let now = now_ms / 1000;
+    let row = Credential {
+        client: client.to_string(),
+        version: version.clone(),
+        created: created(&version),
+        digest: None,
+        ended: None,
+    };
+    credentials::insert(&mut tx, &row).await?;
+    if !credentials::end(&mut tx, client.as_str(), &version, now).await? {
+        return Ok(());
+    }
+    let entry = Entry::Cred {
+        cred: Cred { client: client.clone(), version: version.clone() },
+        until: now.unsigned_abs() + HORIZON,
+    };
+    let position = app.deny.append(&mut tx, now_ms, &[entry]).await?;
+    let event = Event::new("credential.end", "done")
+        .tenant(client.tenant())
+        .target(client.as_str())
+        .detail(&json!({"version": version, "seq": position.seq}));
+    audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
+    tx.commit().await?;
+    app.deny.announce(position);
+    tracing::info!(%client, version, "a version of a credential has ended");
+    Ok(())
+}
+
+/// The time in `<source>:<number>.<created>`.
+fn created(version: &str) -> i64 {
+    version.rsplit_once('.').and_then(|(_, created)| created.parse().ok()).unwrap_or_default()
+}

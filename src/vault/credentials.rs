@@ -1,0 +1,282 @@
+//! Proves master credentials held in Vault, out of keyed digests in memory.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use ring::hmac;
+use scrip_token::QualifiedName;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout_at,
+};
+
+use super::{
+    Vault, VaultError, VersionName, Versions,
+    digests::{Digest, Digests, Entry, Refresh},
+};
+use crate::clock;
+
+/// Most clients remembered at once.
+const MAX_CLIENTS: usize = 65_536;
+/// Clients read at once by [`MasterCredentials::refresh`].
+const PARALLEL: usize = 8;
+/// No version is good by overlap for longer, whatever a client's own overlap.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The credentials of clients whose source is Vault. Cheap to clone.
+#[derive(Clone)]
+pub struct MasterCredentials(Arc<Shared>);
+
+/// What came of proving a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// It is a good version's secret.
+    Good {
+        /// Which one: what the token says in `cred`.
+        version: VersionName,
+    },
+    /// It is not.
+    Bad,
+    /// Nobody can say now.
+    Away,
+}
+
+/// A version that Vault shows destroyed or deleted. Told once for each version and start of the
+/// service, so it may be known already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose it is.
+    pub client: QualifiedName,
+    /// The version.
+    pub version: VersionName,
+}
+
+impl MasterCredentials {
+    /// `key` makes the digests; versions seen ended are sent to `ended`, again at the next refresh
+    /// where it has no room.
+    #[must_use]
+    pub fn new(vault: Vault, key: hmac::Key, ended: mpsc::Sender<Ended>) -> Self {
+        let digests = Mutex::new(Digests::new(MAX_CLIENTS, clock::monotonic()));
+        Self(Arc::new(Shared { vault, key, ended, digests }))
+    }
+
+    /// Whether `presented` is a good version of the secret of `client`, at
+    /// `now` in unix seconds.
+    ///
+    /// Answers from memory where it can. A mismatch, and what has not been seen for long, is read
+    /// again and judged anew; a read that is not over by `deadline` goes on without the caller,
+    /// and Vault counts as away.
+    pub async fn prove(
+        &self,
+        client: &QualifiedName,
+        overlap: Duration,
+        presented: &SecretString,
+        now: u64,
+        deadline: Instant,
+    ) -> Proof {
+        let shared = &self.0;
+        let presented = shared.digest(presented);
+        let settings = shared.vault.settings();
+        let seen = settings.refresh * 2;
+        let judge = |within| shared.matching(client, &presented, overlap, now, within);
+
+        let away = self.is_away();
+        if let Some(version) = judge(if away { settings.grace } else { seen }) {
+            return Proof::Good { version };
+        }
+        if away {
+            return Proof::Away;
+        }
+        let refresh = shared.digests().refresh(client, clock::monotonic());
+        let over = match self.running(client, refresh) {
+            Some(mut running) => {
+                // The sender never sends: that it is gone is the news.
+                timeout_at(deadline.into(), running.changed()).await.is_ok()
+            }
+            None => true,
+        };
+        let away = self.is_away();
+        if let Some(version) = judge(if away { settings.grace } else { settings.grace.max(seen) }) {
+            return Proof::Good { version };
+        }
+        let settled = shared.digests().entry(client).is_some_and(|entry| entry.settled);
+        if over && settled && !away { Proof::Bad } else { Proof::Away }
+    }
+
+    /// Reads what Vault has of each of `clients`. To be called with those that
+    /// have live tokens, every [`Settings::refresh`](super::Settings::refresh), and with one whose
+    /// secret has just been written.
+    pub async fn refresh(&self, clients: impl IntoIterator<Item = QualifiedName>) {
+        stream::iter(clients)
+            .for_each_concurrent(PARALLEL, async |client| {
+                let refresh = self.0.digests().begin(&client, clock::monotonic());
+                if let Some(mut running) = self.running(&client, refresh) {
+                    // Closed when it is over, which `changed` calls an error.
+                    let _ = running.changed().await;
+                }
+            })
+            .await;
+    }
+
+    /// What Vault last said of a client's versions; `None` where it was not asked yet.
+    #[must_use]
+    pub fn versions(&self, client: &QualifiedName) -> Option<Versions> {
+        self.0.digests().entry(client).map(|entry| entry.versions.clone())
+    }
+
+    /// Whether Vault is away, so that every failed proof is [`Proof::Away`], other sources'
+    /// included.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.0.vault.away().is_some()
+    }
+
+    /// Vault itself.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    /// The refresh to wait for, started in a task of its own: who asked first may leave.
+    fn running(&self, client: &QualifiedName, refresh: Refresh) -> Option<watch::Receiver<()>> {
+        match refresh {
+            Refresh::Refused => None,
+            Refresh::Join(running) => Some(running),
+            Refresh::Start(over, running) => {
+                let shared = Arc::clone(&self.0);
+                let client = client.clone();
+                tokio::spawn(async move {
+                    shared.load(&client).await;
+                    drop(over);
+                });
+                Some(running)
+            }
+        }
+    }
+}
+
+struct Shared {
+    vault: Vault,
+    key: hmac::Key,
+    ended: mpsc::Sender<Ended>,
+    digests: Mutex<Digests>,
+}
+
+impl Shared {
+    fn matching(
+        &self,
+        client: &QualifiedName,
+        presented: &Digest,
+        overlap: Duration,
+        now: u64,
+        within: Duration,
+    ) -> Option<VersionName> {
+        let digests = self.digests();
+        let entry = digests.entry(client)?;
+        let age = clock::monotonic().saturating_duration_since(entry.answered?);
+        if age > within {
+            return None;
+        }
+        entry.matching(presented, overlap.min(LONGEST_OVERLAP), now)
+    }
+
+    /// Asks Vault what it has of `client`, and remembers.
+    async fn load(&self, client: &QualifiedName) {
+        let asked = clock::monotonic();
+        let known = match self.digests().entry(client) {
+            Some(entry) => entry.digests.clone(),
+            None => Vec::new(),
+        };
+        let read = self.read(client, known).await;
+        let mut digests = self.digests();
+        let Some(entry) = digests.entry_mut(client) else { return };
+        match read {
+            Ok((versions, known)) => {
+                entry.versions = versions;
+                entry.digests = known;
+                self.end(client, entry);
+            }
+            Err(VaultError::Away(reason)) => {
+                entry.settled = false;
+                tracing::debug!(%client, %reason, "cannot read a master credential");
+                return;
+            }
+            // Refuses, and kills nothing: only metadata that show a version ended do.
+            Err(error) => {
+                if entry.answered.is_none() || !entry.digests.is_empty() {
+                    tracing::error!(%client, %error, "a master credential is refused");
+                }
+                entry.versions = Versions::default();
+                entry.digests = Vec::new();
+            }
+        }
+        entry.answered = Some(asked);
+        entry.settled = true;
+    }
+
+    /// The versions there are, and the digests of those that can be good; a version never changes,
+    /// so one that is `known` is not read again.
+    async fn read(
+        &self,
+        client: &QualifiedName,
+        known: Vec<(VersionName, Option<Digest>)>,
+    ) -> Result<(Versions, Vec<(VersionName, Option<Digest>)>), VaultError> {
+        let versions = self.vault.versions(client).await?;
+        let mut digests = Vec::new();
+        for version in versions.good(LONGEST_OVERLAP, clock::now_seconds()) {
+            let name = version.name();
+            if let Some(found) = known.iter().find(|(version, _)| *version == name) {
+                digests.push(*found);
+                continue;
+            }
+            match self.vault.secret(client, version.number).await {
+                Ok(secret) => digests.push((name, Some(self.digest(&secret)))),
+                Err(VaultError::Away(reason)) => return Err(reason.into()),
+                Err(error) => {
+                    tracing::error!(%client, version = %name, %error, "a master credential is refused");
+                    if matches!(error, VaultError::Unusable(_)) {
+                        digests.push((name, None));
+                    }
+                }
+            }
+        }
+        Ok((versions, digests))
+    }
+
+    fn end(&self, client: &QualifiedName, entry: &mut Entry) {
+        let now = clock::now_seconds();
+        entry
+            .ended
+            .retain(|(name, _)| entry.versions.iter().any(|version| version.name() == *name));
+        for version in entry.versions.ended(now) {
+            let name = version.name();
+            if !entry.ended.iter().any(|(ended, _)| *ended == name) {
+                entry.ended.push((name, false));
+            }
+        }
+        for (version, told) in &mut entry.ended {
+            if !*told {
+                let ended = Ended { client: client.clone(), version: *version };
+                *told = self.ended.try_send(ended).is_ok();
+            }
+        }
+        let ended: Vec<VersionName> = entry.ended.iter().map(|(name, _)| *name).collect();
+        entry.versions.end(&ended);
+    }
+
+    fn digest(&self, secret: &SecretString) -> Digest {
+        let tag = hmac::sign(&self.key, secret.expose_secret().as_bytes());
+        let mut digest = Digest::default();
+        digest.copy_from_slice(tag.as_ref());
+        digest
+    }
+
+    fn digests(&self) -> MutexGuard<'_, Digests> {
+        // Nothing that runs under the lock leaves it half done.
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
