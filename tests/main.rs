@@ -4,5 +4,14 @@
     reason = "a test binary exports nothing; `pub` marks what a module offers the others"
 )]
 
+mod architecture;
+mod compose;
+mod contract;
+mod documents;
+mod drills;
 mod harness;
+mod http;
+mod journeys;
+mod servers;
 mod stores;
+mod vault;

@@ -1,0 +1,19 @@
+# `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
+# `make interop` - what others wrote against us; needs Python and node as well.
+
+.PHONY: run test interop
+
+run:
+	cargo run -- dev
+
+test:
+	.ci/prepare postgres vault
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+	cargo test --workspace
+
+interop:
+	.ci/prepare postgres vault python node
+	cargo clippy --test interop -- -D warnings
+	cargo test --test interop

@@ -1,0 +1,7 @@
+//! `openapi.yaml` and the running service, held against each other in both directions.
+
+mod document;
+mod replies;
+mod routes;
+mod session;
+mod writing;

@@ -1,0 +1,86 @@
+//! The documents speak of what is there.
+
+use clap::CommandFactory;
+use scrip::cli::Cli;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "keys/README.md",
+    "crates/client/README.md",
+    "crates/feed/README.md",
+    "crates/token/README.md",
+    "crates/verify/README.md",
+];
+
+#[test]
+fn the_readme_names_every_variable_and_no_other() {
+    // Read without a flag, so that it never stands in a list of processes.
+    let mut known = BTreeSet::from(["SCRIP_CLIENT_SECRET".to_owned()]);
+    let mut commands = vec![Cli::command()];
+    while let Some(command) = commands.pop() {
+        let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+        known.extend(variables.map(|name| name.to_str().expect("ASCII").to_owned()));
+        commands.extend(command.get_subcommands().cloned());
+    }
+    let text = read("README.md");
+    let named: BTreeSet<String> = text
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_')
+        .filter(|word| word.strip_prefix("SCRIP_").is_some_and(|rest| !rest.is_empty()))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(named, known);
+}
+
+#[test]
+fn every_file_that_a_document_names_is_there() {
+    for document in DOCUMENTS {
+        let text = read(document);
+        let here = Path::new(document).parent().expect("a file is in a folder");
+        for (name, anchor) in links(&text) {
+            assert!(here.join(name).exists(), "{document} links to {name}");
+            if let Some(anchor) = anchor {
+                let headings = read(here.join(name));
+                let heading = |line: &str| line.trim_start_matches('#').trim().to_lowercase();
+                let found = headings
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| heading(line).replace(' ', "-") == anchor);
+                assert!(found, "{document} links to {name}#{anchor}");
+            }
+        }
+        for name in code(&text).filter(|name| is_file_name(name)) {
+            let places = ["", "src", "crates/verify/src", "crates/feed/src"];
+            let there = places.iter().any(|place| Path::new(place).join(name).exists());
+            assert!(there || here.join(name).exists(), "{document} speaks of {name}");
+        }
+    }
+}
+
+/// Targets of links within the repository, each with its anchor.
+fn links(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| {
+        target.split_once('#').map_or((target, None), |(name, anchor)| (name, Some(anchor)))
+    })
+}
+
+/// What stands between single backticks on one line.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+fn is_file_name(text: &str) -> bool {
+    let ends = [".rs", ".toml", ".md", ".yaml", ".yml", ".hcl"];
+    ends.iter().any(|end| text.ends_with(end)) && !text.contains([' ', '*'])
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

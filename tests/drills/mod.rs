@@ -1,0 +1,5 @@
+//! Faults under load: what was acknowledged is never lost, however the processes die.
+
+mod crash;
+mod freeze;
+mod history;

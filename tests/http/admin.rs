@@ -1,0 +1,6 @@
+//! Administration, one file for each noun; the keys' are in `publish.rs`, with what they publish.
+
+mod audit;
+mod clients;
+mod policies;
+mod tokens;

@@ -1,0 +1,18 @@
+//! The API as somebody on the network sees it: status, headers, whole body. Each file is named after the one
+//! of `src/` that it tests, and speaks to the built service.
+
+mod admin;
+mod api;
+mod caller;
+mod canary;
+mod feed;
+mod introspect;
+mod limits;
+mod mint;
+mod ops;
+mod publish;
+mod raw;
+mod recorder;
+mod revoke;
+mod serve;
+mod tls;

@@ -1,0 +1,10 @@
+//! Whole stories, told through real processes.
+
+mod dev;
+mod outages;
+mod replicas;
+mod rotation;
+mod shutdown;
+mod start;
+mod story;
+mod workload;

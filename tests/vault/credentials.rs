@@ -1,0 +1,147 @@
+use futures_util::future::join_all;
+use scrip::vault::{Proof, VaultError};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::{
+    DAY, FIRST, Fixture, PATH, SECOND, WRONG, billing, connect, good, proxy::Proxy, settings, token,
+};
+use crate::harness::vault::DevVault;
+
+#[tokio::test]
+async fn n130_a_rotated_secret_is_good_until_the_overlap_ends() {
+    let server = DevVault::start().await;
+    let vault = &server.admin;
+    let fixture = connect(vault, &vault.address);
+    vault.put_secret(PATH, FIRST).await;
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1));
+    assert_eq!(fixture.prove(WRONG).await, Proof::Bad);
+
+    vault.put_secret(PATH, SECOND).await;
+    assert_eq!(good(&fixture.prove(SECOND).await), Some(2), "read again as soon as presented");
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1), "inside the overlap");
+
+    let versions = fixture.credentials.vault().versions(&billing()).await.unwrap();
+    let over = versions.newest().unwrap().created_seconds() + DAY.as_secs();
+    assert_eq!(good(&fixture.prove_at(FIRST, over - 1).await), Some(1), "its last second");
+    assert_eq!(fixture.prove_at(FIRST, over).await, Proof::Bad);
+    assert_eq!(good(&fixture.prove_at(SECOND, over).await), Some(2));
+}
+
+#[tokio::test]
+async fn what_was_destroyed_or_deleted_is_told_once_and_never_comes_back() {
+    let server = DevVault::start().await;
+    let vault = &server.admin;
+    let mut fixture = connect(vault, &vault.address);
+    vault.put_secret(PATH, FIRST).await;
+    vault.put_secret(PATH, SECOND).await;
+    let Proof::Good { version: first } = fixture.prove(FIRST).await else { panic!("not good") };
+
+    vault.destroy_version(PATH, 1).await;
+    fixture.credentials.refresh([billing()]).await;
+    assert_eq!(fixture.prove(FIRST).await, Proof::Bad);
+    let ended = fixture.ended.try_recv().unwrap();
+    assert_eq!((ended.client, ended.version), (billing(), first));
+    assert_eq!(good(&fixture.prove(SECOND).await), Some(2), "the newest is untouched");
+
+    vault.delete_version(PATH, 2).await;
+    fixture.credentials.refresh([billing()]).await;
+    assert_eq!(fixture.prove(SECOND).await, Proof::Bad);
+    assert_eq!(fixture.ended.try_recv().unwrap().version.number, 2);
+
+    vault.undelete_version(PATH, 2).await;
+    fixture.credentials.refresh([billing()]).await;
+    assert_eq!(fixture.prove(SECOND).await, Proof::Bad, "undelete included");
+    assert!(fixture.ended.try_recv().is_err(), "each is told once");
+
+    vault.put_secret(PATH, WRONG).await;
+    assert_eq!(good(&fixture.prove(WRONG).await), Some(3), "a new version is the way back");
+}
+
+#[tokio::test]
+async fn a_bare_404_or_403_refuses_and_kills_nothing() {
+    let server = DevVault::start().await;
+    let vault = &server.admin;
+    let allowed = r#"path "secret/*" { capabilities = ["read"] }"#;
+    vault.put_policy("scrip", allowed).await;
+    let limited = vault.with_policies(&["default", "scrip"]).await;
+    let mut fixture = Fixture::new(settings(&vault.address, token(&limited.token)));
+    vault.put_secret(PATH, FIRST).await;
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1));
+
+    vault.put_policy("scrip", r#"path "secret/*" { capabilities = ["deny"] }"#).await;
+    fixture.credentials.refresh([billing()]).await;
+    assert_eq!(fixture.prove(FIRST).await, Proof::Bad, "403");
+    assert!(!fixture.credentials.is_away(), "Vault answers, and knows the login");
+
+    vault.put_policy("scrip", allowed).await;
+    fixture.credentials.refresh([billing()]).await;
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1), "allowed again");
+
+    vault.send(reqwest::Method::DELETE, &format!("secret/metadata/{PATH}"), None).await;
+    fixture.credentials.refresh([billing()]).await;
+    assert_eq!(fixture.prove(FIRST).await, Proof::Bad, "404");
+    assert!(fixture.ended.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_else_put_counts_from_32_characters_up() {
+    let server = DevVault::start().await;
+    let vault = &server.admin;
+    let fixture = connect(vault, &vault.address);
+    let just = "é".repeat(32);
+    vault.put_secret(PATH, &just[2..]).await;
+    assert_eq!(fixture.prove(&just[2..]).await, Proof::Bad);
+    let reads = fixture.credentials.vault();
+    assert!(matches!(reads.secret(&billing(), 1).await, Err(VaultError::Unusable(_))));
+
+    vault.put_secret(PATH, &just).await;
+    assert_eq!(good(&fixture.prove(&just).await), Some(2));
+
+    vault.post(&format!("secret/data/{PATH}"), json!({"data": {"password": FIRST}})).await;
+    assert_eq!(fixture.prove(FIRST).await, Proof::Bad, "another field");
+    assert!(matches!(reads.secret(&billing(), 3).await, Err(VaultError::Unusable(_))));
+}
+
+#[tokio::test]
+async fn a_crowd_of_mismatches_costs_vault_one_refresh() {
+    let server = DevVault::start().await;
+    let proxy = Proxy::start(&server.admin.address).await;
+    let fixture = connect(&server.admin, &proxy.address);
+    server.admin.put_secret(PATH, FIRST).await;
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1));
+    let reads = |kind| proxy.requests().matches(&format!("GET /v1/secret/{kind}/{PATH}")).count();
+    assert_eq!((reads("metadata"), reads("data")), (1, 1));
+
+    let proofs = join_all((0..100).map(|_| fixture.prove(WRONG))).await;
+    assert!(proofs.iter().all(|proof| *proof == Proof::Bad));
+    assert_eq!((reads("metadata"), reads("data")), (2, 1), "what is known is not read again");
+
+    for _ in 0..50 {
+        assert_eq!(fixture.prove(WRONG).await, Proof::Bad, "the last answer counts");
+    }
+    assert!(reads("metadata") < 20);
+}
+
+#[tokio::test]
+async fn who_loses_a_rotation_adopts_the_winner() {
+    let server = DevVault::start().await;
+    let fixture = connect(&server.admin, &server.admin.address);
+    let vault = fixture.credentials.vault();
+    let (billing, first, second) =
+        (billing(), SecretString::from(FIRST), SecretString::from(SECOND));
+    assert_eq!(vault.write(&billing, &first, 0).await.unwrap().number, 1);
+
+    let (one, other) =
+        tokio::join!(vault.write(&billing, &first, 1), vault.write(&billing, &second, 1));
+    let (won, lost, winner) = match (one, other) {
+        (Ok(won), Err(lost)) => (won, lost, FIRST),
+        (Err(lost), Ok(won)) => (won, lost, SECOND),
+        both => panic!("{both:?}"),
+    };
+    assert_eq!((won.number, lost), (2, VaultError::Conflict));
+    let versions = vault.versions(&billing).await.unwrap();
+    assert_eq!(versions.newest(), Some(&won));
+    assert_eq!(vault.secret(&billing, 2).await.unwrap().expose_secret(), winner);
+    assert_eq!(vault.secret(&billing, 9).await.unwrap_err(), VaultError::NotFound);
+}
