@@ -51,11 +51,13 @@ pub async fn create(
 
     // Everything that can be refused is refused before Vault is written.
     let mut session = app.store.read().await?;
+    // Before it is asked what was answered: a repetition must not find its own client in the way.
+    let taken = clients::by_id(&mut session, id.as_str()).await?.is_some();
     if let Some(first) = change.answered(&mut session).await? {
         return Ok(answer(StatusCode::CREATED, first, None));
     }
     may_have(&app, &change, &mut session, id, &creation.policy).await?;
-    if clients::by_id(&mut session, id.as_str()).await?.is_some() {
+    if taken {
         return Err(Problem::conflict("this name is, or was, a client's"));
     }
     drop(session);
