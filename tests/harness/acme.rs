@@ -1,6 +1,5 @@
 use super::cli::Cli;
 use super::http::Http;
-use super::process::Signal;
 use super::service::{Installation, Service};
 use super::vault::admin::Admin;
 use std::fs;
@@ -62,8 +61,7 @@ impl Acme {
 
     /// `kill -9` of the service.
     pub async fn kill(&mut self) {
-        self.service.process.signal(Signal::Kill);
-        self.service.process.exit().await;
+        self.service.process.kill().await;
     }
 
     /// Starts the service again where it was killed.

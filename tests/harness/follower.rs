@@ -1,5 +1,5 @@
 use super::cli::Cli;
-use super::process::{Process, Signal};
+use super::process::Process;
 use super::until::until;
 use serde_json::Value;
 use std::time::Duration;
@@ -67,8 +67,7 @@ impl Follower {
 
     /// `kill -9`.
     pub async fn kill(mut self) {
-        self.process.signal(Signal::Kill);
-        self.process.exit().await;
+        self.process.kill().await;
     }
 
     async fn next(&mut self, count: usize) -> Vec<Value> {

@@ -104,6 +104,12 @@ impl Process {
         }
     }
 
+    /// `kill -9`, with no shell in between: what is done in the meantime would be lost to the test.
+    pub async fn kill(&mut self) {
+        self.child.kill().expect("it is a child of this process");
+        self.exit().await;
+    }
+
     /// Waits for its end.
     pub async fn exit(&mut self) -> ExitStatus {
         let found = within(PATIENCE, async || self.ended().map(Ok)).await;
