@@ -198,16 +198,35 @@ async fn make_operator(
     digest_key: &DigestKey,
     now_ms: i64,
 ) -> Result<Option<SecretString>, BootstrapError> {
-    if clients::by_id(tx, OPERATOR).await?.is_some() {
+    let created = now_ms / 1000;
+    let secret = make_embedded(tx, digest_key, OPERATOR, OPERATOR_POLICY, created).await?;
+    if secret.is_some() {
+        let event = Event::new("bootstrap", "done").tenant("ops").target(OPERATOR);
+        audit::insert_many(tx, &[event.at(now_ms)]).await?;
+    }
+    Ok(secret)
+}
+
+/// Makes a client whose secret is kept as a digest; returns the secret, where it was made now.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub async fn make_embedded(
+    tx: &mut Tx,
+    digest_key: &DigestKey,
+    id: &str,
+    policy: &str,
+    created: i64,
+) -> Result<Option<SecretString>, BootstrapError> {
+    if clients::by_id(tx, id).await?.is_some() {
         return Ok(None);
     }
-    let name = QualifiedName::parse(OPERATOR)
-        .map_err(|error| BootstrapError::BuiltIn(error.to_string()))?;
-    let created = now_ms / 1000;
+    let name =
+        QualifiedName::parse(id).map_err(|error| BootstrapError::BuiltIn(error.to_string()))?;
     let client = Client {
-        id: OPERATOR.to_owned(),
+        id: id.to_owned(),
         tenant: name.tenant().to_owned(),
-        policy: OPERATOR_POLICY.to_owned(),
+        policy: policy.to_owned(),
         source: "embedded".to_owned(),
         enabled: true,
         overlap: OVERLAP,
@@ -222,14 +241,12 @@ async fn make_operator(
     clients::insert(tx, &client).await?;
     let secret = secret::generate(name.tenant());
     let credential = Credential {
-        client: OPERATOR.to_owned(),
+        client: id.to_owned(),
         version: embedded_version(1, created),
         created,
         digest: Some(digest_key.digest(&secret)),
         ended: None,
     };
     credentials::insert(tx, &credential).await?;
-    let event = Event::new("bootstrap", "done").tenant(name.tenant()).target(OPERATOR);
-    audit::insert_many(tx, &[event.at(now_ms)]).await?;
     Ok(Some(secret))
 }

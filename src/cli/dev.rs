@@ -5,21 +5,17 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::failure::Failure;
 use super::service::{log, refused, stop_on_signal};
-use crate::bootstrap::{self, OVERLAP};
-use crate::caller::embedded_version;
+use crate::bootstrap::{self, BootstrapError};
 use crate::clock;
 use crate::config::{Config, LogFormat};
 use crate::policy::Policy;
 use crate::serve::{Listeners, Service};
 use crate::signer::Signer;
-use crate::store::clients::Client;
-use crate::store::credentials::Credential;
-use crate::store::{Lock, Store, StoreError, clients, credentials, policies};
+use crate::store::{Lock, Store, policies};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -114,52 +110,23 @@ async fn make_client(
     config: &Config,
     (id, policy): (&str, &str),
 ) -> Result<Option<SecretString>, Failure> {
-    let built_in = |error: &dyn std::fmt::Display| Failure::Rejected(error.to_string());
-    let name = QualifiedName::parse(id).map_err(|error| built_in(&error))?;
-    let policy = Policy::from_toml(policy.as_bytes()).map_err(|error| built_in(&error))?;
-    let policy = serde_json::to_string(&policy).map_err(|error| built_in(&error))?;
-    let signer = Signer::open(&config.keys_dir).map_err(bootstrap::BootstrapError::from);
-    let signer = signer.map_err(refused)?;
-    let digest_key =
-        bootstrap::digest_key(&mut store.read().await.map_err(refused)?, &signer).await;
-    let Some(digest_key) = digest_key.map_err(refused)? else { return Ok(None) };
-
-    let write = async {
+    let policy = Policy::from_toml(policy.as_bytes())
+        .map_err(|error| Failure::Rejected(error.to_string()))?;
+    let policy = serde_json::to_string(&policy).map_err(std::io::Error::from)?;
+    let make = async {
+        let signer = Signer::open(&config.keys_dir)?;
         let mut tx = store.begin(Lock::Admin).await?;
-        if clients::by_id(&mut tx, id).await?.is_some() {
-            return Ok(None);
-        }
         let created = tx.now_ms(clock::now_ms()).await? / 1000;
-        policies::insert(&mut tx, id, "dev", created, &policy).await?;
-        let client = Client {
-            id: id.to_owned(),
-            tenant: name.tenant().to_owned(),
-            policy: id.to_owned(),
-            source: "embedded".to_owned(),
-            enabled: true,
-            overlap: OVERLAP,
-            rotate_by: None,
-            created,
-            rotated: None,
-            last_used: None,
-            last_address: None,
-            mints: 0,
-            deleted: None,
-        };
-        clients::insert(&mut tx, &client).await?;
-        let secret = crate::secret::generate(name.tenant());
-        let credential = Credential {
-            client: id.to_owned(),
-            version: embedded_version(1, created),
-            created,
-            digest: Some(digest_key.digest(&secret)),
-            ended: None,
-        };
-        credentials::insert(&mut tx, &credential).await?;
+        let digest_key = bootstrap::digest_key(&mut tx, &signer).await?;
+        let Some(digest_key) = digest_key else { return Ok(None) };
+        let secret = bootstrap::make_embedded(&mut tx, &digest_key, id, id, created).await?;
+        if secret.is_some() {
+            policies::insert(&mut tx, id, "dev", created, &policy).await?;
+        }
         tx.commit().await?;
-        Ok::<_, StoreError>(Some(secret))
+        Ok::<_, BootstrapError>(secret)
     };
-    write.await.map_err(refused)
+    make.await.map_err(refused)
 }
 
 /// `dev.env`: variables for a shell, mode 0600.
