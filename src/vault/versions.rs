@@ -175,6 +175,18 @@ mod tests {
     }
 
     #[test]
+    fn n130_what_a_version_minted_ends_with_the_overlap_of_its_successor() {
+        let versions = written(&[1_000, 50_000, 60_000]);
+        let replaced = |now| {
+            let replaced = versions.replaced(HOUR, now);
+            replaced.map(|(version, over)| (version.number, over)).collect::<Vec<_>>()
+        };
+        assert_eq!(replaced(53_599), []);
+        assert_eq!(replaced(53_600), [(1, 53_600)]);
+        assert_eq!(replaced(u64::MAX), [(1, 53_600), (2, 63_600)], "the newest has no end");
+    }
+
+    #[test]
     fn at_most_three_are_good_and_deleting_one_brings_none_back() {
         let mut versions = written(&[1, 2, 3, 4, 5]);
         assert_eq!(good(&versions, 10), [5, 4, 3]);

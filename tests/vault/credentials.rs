@@ -29,6 +29,18 @@ async fn n130_a_rotated_secret_is_good_until_the_overlap_ends() {
 }
 
 #[tokio::test]
+async fn a_last_line_break_is_not_part_of_a_secret() {
+    let server = DevVault::start().await;
+    let vault = &server.admin;
+    let fixture = connect(vault, &vault.address);
+    vault.put_secret(PATH, &format!("{FIRST}\r\n")).await;
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1));
+    let short = format!("{}\n", &FIRST[..31]);
+    vault.put_secret(PATH, &short).await;
+    assert_eq!(fixture.prove(&FIRST[..31]).await, Proof::Bad, "32 characters without it");
+}
+
+#[tokio::test]
 async fn what_was_destroyed_or_deleted_is_told_once_and_never_comes_back() {
     let server = DevVault::start().await;
     let vault = &server.admin;
