@@ -6,6 +6,9 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// Longer than the service may take for any answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The service's HTTP API, for what no command does.
 #[derive(Clone)]
 pub struct Http {
@@ -26,7 +29,7 @@ impl Http {
     pub fn new(installation: &Installation) -> Self {
         let http = Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(20))
+            .timeout(PATIENCE)
             .build()
             .expect("a client without certificates");
         Self { http, url: installation.url(), ops_url: installation.ops_url() }

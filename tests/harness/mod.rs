@@ -13,3 +13,4 @@ pub mod process;
 pub mod service;
 pub mod until;
 pub mod vault;
+pub mod wire;

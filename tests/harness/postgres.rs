@@ -99,15 +99,6 @@ impl Cluster {
         self.children().into_iter().for_each(|pid| send(Signal::Stop, pid));
     }
 
-    /// Stops whoever answers on the connections that there are. New ones are answered.
-    pub fn freeze_connections(&self) {
-        let serves = |pid: &u32| {
-            let title = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            title.contains(" test_")
-        };
-        self.children().into_iter().filter(serves).for_each(|pid| send(Signal::Stop, pid));
-    }
-
     /// Lets all go on.
     pub fn thaw(&self) {
         self.children().into_iter().for_each(|pid| send(Signal::Continue, pid));
@@ -125,6 +116,11 @@ impl Cluster {
     pub async fn restart(&mut self) {
         self.postmaster = start_postmaster(&self.folder, self.port, self.settings);
         self.answers().await;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     fn url(&self, database: &str) -> String {
