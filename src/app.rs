@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Journal;
@@ -35,6 +36,8 @@ pub struct App {
     pub audience: Audience,
     /// Makes snapshots of the deny list.
     pub snapshots: Maker,
+    /// The key set as it was published last.
+    pub last_jwks: ArcSwapOption<Vec<u8>>,
     /// Master credentials held in Vault, where Vault is configured.
     pub vault: Option<MasterCredentials>,
     /// Digests of embedded credentials.

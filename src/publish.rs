@@ -27,19 +27,32 @@ const JWKS_MAX_AGE: u64 = 300;
 /// `ETag`, 304.
 ///
 /// # Errors
-/// 503 where the database is away.
+/// 503 where the database has been away from the start.
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let mut session = app.store.read_reserved().await?;
-    let keys = signer::keys(&mut session).await?;
-    let now = clock::now_seconds();
-    let published = signer::published_jwks(&keys, Purpose::Token, now);
-    let published = published
-        .map(|jwk| serde_json::from_value::<Jwk>(serde_json::to_value(jwk)?))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let body = serde_json::to_vec(&JwkSet { keys: published })
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let body = match current_jwks(&app).await {
+        Ok(body) => {
+            app.last_jwks.store(Some(Arc::new(body.clone())));
+            body
+        }
+        // Who verifies does not depend on the database: it gets what was published last.
+        Err(error @ StoreError::Unavailable(_)) => match app.last_jwks.load_full() {
+            Some(body) => Vec::clone(&body),
+            None => return Err(error.into()),
+        },
+        Err(error) => return Err(error.into()),
+    };
     Ok(cacheable(&headers, "application/jwk-set+json", JWKS_MAX_AGE, body))
+}
+
+async fn current_jwks(app: &App) -> Result<Vec<u8>, StoreError> {
+    let keys = signer::keys(&mut app.store.read_reserved().await?).await?;
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+    let published = signer::published_jwks(&keys, Purpose::Token, clock::now_seconds());
+    let keys = published
+        .map(|jwk| serde_json::from_value::<Jwk>(serde_json::to_value(jwk)?))
+        .collect::<Result<_, _>>()
+        .map_err(corrupt)?;
+    serde_json::to_vec(&JwkSet { keys }).map_err(corrupt)
 }
 
 /// `GET /.well-known/oauth-authorization-server` (RFC 8414): everything follows from the issuer.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use axum_server::Handle;
 use axum_server::accept::DefaultAcceptor;
 use tokio::sync::mpsc;
@@ -155,6 +156,7 @@ impl Service {
             pulse,
             audience: Audience::default(),
             snapshots: Maker::default(),
+            last_jwks: ArcSwapOption::empty(),
             vault,
             digest_key,
             doorkeeper: Doorkeeper::default(),

@@ -167,6 +167,9 @@ async fn n110_recorded_time_never_goes_back() {
     assert!(at.timestamp_millis() >= ahead, "{revoked:?}");
 }
 
+/// Nobody waits for ever: far above what an answer takes, far below any time-out of a client.
+const ANSWERED: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn n111_n112_n113_a_dead_postgres_is_a_quick_503_and_is_survived() {
     let mut cluster = Cluster::start(&[]).await;
@@ -174,6 +177,8 @@ async fn n111_n112_n113_a_dead_postgres_is_a_quick_503_and_is_survived() {
     let client = api.billing().await;
     let token = repeatable(&api, &client, "first", &[]).await;
     let jwt = token.text("access_token");
+    const JWKS: &str = "/.well-known/jwks.json";
+    let keys = api.get(JWKS).await;
 
     let racing = tokio::spawn({
         let requests: Vec<_> = (0..20)
@@ -195,7 +200,7 @@ async fn n111_n112_n113_a_dead_postgres_is_a_quick_503_and_is_survived() {
         let post = post.header("content-type", "application/x-www-form-urlencoded").body(body);
         let refused = Reply::to(post).await;
         refused.refused(503, "temporarily_unavailable");
-        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < ANSWERED, "{:?}", asked.elapsed());
         assert!(!refused.header("retry-after").is_empty());
     }
     let unknown = Client { id: "acme/nobody".to_owned(), secret: client.secret.clone() };
@@ -203,10 +208,14 @@ async fn n111_n112_n113_a_dead_postgres_is_a_quick_503_and_is_survived() {
     let asked = clock::monotonic();
     let refused = api.revoke(json!({"client": "acme/billing"})).await;
     refused.problem(503, "temporarily-unavailable");
-    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < ANSWERED, "{:?}", asked.elapsed());
+
+    // Who verifies does not depend on the database.
+    let still = api.get(JWKS).await;
+    assert_eq!((still.status, still.body), (StatusCode::OK, keys.body));
 
     cluster.restart().await;
-    until("minting works again", Duration::from_secs(10), async || {
+    until("minting works again", ANSWERED, async || {
         let reply = repeatable(&api, &client, "racing-0", &[]).await;
         (reply.status == StatusCode::OK).then_some(())
     })
