@@ -8,8 +8,8 @@ use crate::harness::vault::FileVault;
 use scrip::clock;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const GRACE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn n126_a_sealed_vault_stops_mints_after_the_grace_and_nothing_else() {
