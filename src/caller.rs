@@ -17,8 +17,8 @@ use crate::app::App;
 use crate::clock;
 use crate::secret::{self, DigestKey};
 use crate::store::credentials::Credential;
-use crate::store::{StoreError, clients, credentials};
-use crate::vault::{Proof, Version, Versions};
+use crate::store::{Reader, StoreError, clients, credentials};
+use crate::vault::{MasterCredentials, Proof, Version, Versions};
 
 pub use address::client_address;
 pub use bearer::{Means, operator};
@@ -107,10 +107,11 @@ pub async fn authenticate(
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_request(headers, form)?;
-    prove(app, presented, address, arrival).await
+    prove(app, presented, address, arrival, app.store.read()).await
 }
 
-/// Proves a client whose credential stands in a Basic header.
+/// Proves a client whose credential stands in a Basic header, over the connections that are kept for
+/// revocation and the feed.
 ///
 /// # Errors
 /// As [`authenticate`].
@@ -121,7 +122,7 @@ pub async fn authenticate_basic(
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_basic(headers);
-    prove(app, presented, address, arrival).await
+    prove(app, presented, address, arrival, app.store.read_reserved()).await
 }
 
 async fn prove(
@@ -129,19 +130,21 @@ async fn prove(
     presented: Option<Presented>,
     address: IpAddr,
     arrival: Instant,
+    session: impl Future<Output = Result<Reader, StoreError>>,
 ) -> Result<Proved, Unproved> {
     let proved = match &presented {
-        Some(presented) => look_up(app, presented, address, arrival).await?,
-        None => None,
+        Some(presented) => look_up(app, presented, address, arrival, session).await,
+        None => Ok(None),
     };
-    match proved {
-        Some(proved) => Ok(proved),
-        None => {
-            let away = app.vault.as_ref().is_some_and(crate::vault::MasterCredentials::is_away);
-            let why = if away { Unproved::Away } else { Unproved::Wrong };
-            Err(app.doorkeeper.refuse(arrival, why).await)
-        }
-    }
+    let why = match proved {
+        Ok(Some(proved)) => return Ok(proved),
+        Ok(None) if app.vault.as_ref().is_some_and(MasterCredentials::is_away) => Unproved::Away,
+        Ok(None) => Unproved::Wrong,
+        // As late as for a client that does not exist.
+        Err(Unproved::Away) => Unproved::Away,
+        Err(why) => return Err(why),
+    };
+    Err(app.doorkeeper.refuse(arrival, why).await)
 }
 
 /// The client, if the secret is a good version's. Unknown clients take the same path: the same two
@@ -151,12 +154,13 @@ async fn look_up(
     presented: &Presented,
     address: IpAddr,
     arrival: Instant,
+    session: impl Future<Output = Result<Reader, StoreError>>,
 ) -> Result<Option<Proved>, Unproved> {
     let Ok(name) = QualifiedName::parse(&presented.client) else { return Ok(None) };
     if secret::is_mistyped(presented.secret()) {
         return Ok(None);
     }
-    let mut session = app.store.read().await?;
+    let mut session = session.await?;
     let client = clients::by_id(&mut session, name.as_str()).await?;
     let versions = credentials::of_client(&mut session, name.as_str()).await?;
     drop(session);

@@ -14,7 +14,7 @@ use scrip_verify::{
 use super::{Caller, Unproved, authenticate_basic};
 use crate::app::App;
 use crate::policy::{OPERATOR_ENV, Policy};
-use crate::store::{StoreError, policies};
+use crate::store::{Reader, StoreError, policies};
 use crate::{clock, deny, signer};
 
 /// How an operator may prove itself at an endpoint.
@@ -23,7 +23,8 @@ pub enum Means {
     /// With an access token.
     Token,
     /// With an access token, or with the credential of an `embedded` client whose policy grants
-    /// the scope: following, revoking and replacing a key work while nothing can be minted.
+    /// the scope: following, revoking and replacing a key work while nothing can be minted. Either
+    /// is checked over the connections that are kept for this.
     TokenOrSecret,
 }
 
@@ -49,7 +50,11 @@ pub async fn operator(
     }
     match value.as_bytes().split_at_checked(scheme.len() + 1) {
         Some((_, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
-            by_token(app, token, address, scope).await
+            let session = match means {
+                Means::Token => app.store.read().await?,
+                Means::TokenOrSecret => app.store.read_reserved().await?,
+            };
+            by_token(app, token, address, scope, session).await
         }
         _ => Err(Unproved::Token("not a bearer token".into())),
     }
@@ -63,7 +68,7 @@ async fn by_secret(
     scope: &'static str,
 ) -> Result<Caller, Unproved> {
     let proved = authenticate_basic(app, headers, address, arrival).await?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_reserved().await?;
     let row = policies::latest(&mut session, &proved.policy).await?;
     let grants = match row {
         Some(row) => Policy::from_json(row.body.as_bytes())
@@ -79,9 +84,9 @@ async fn by_token(
     token: &[u8],
     address: IpAddr,
     scope: &'static str,
+    mut session: Reader,
 ) -> Result<Caller, Unproved> {
     let now = clock::now_seconds();
-    let mut session = app.store.read().await?;
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
     // The list is asked below, in the database itself: there is no staleness to judge.

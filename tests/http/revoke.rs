@@ -1,12 +1,16 @@
 //! What is revoked, by whom, and what an acknowledgement is worth.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
-use super::api::{Api, Client, Reply, Token};
+use super::api::{Api, Client, Reply, Token, terms};
 use crate::harness::process::Signal;
 use crate::harness::service::{Installation, Service};
+use crate::harness::until::until;
 use scrip::clock;
 use scrip_token::Jti;
 
@@ -326,6 +330,33 @@ async fn n116_a_revocation_that_cannot_be_written_is_not_acknowledged() {
         assert_eq!(head(&api).await, 0, "{table}");
     }
     assert_eq!(api.revoke(json!({"jti": token.jti})).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn n114_slow_administration_holds_no_revocation_up() {
+    let url = crate::harness::postgres::database().await;
+    let api = Api::on(Installation::on(&url)).await;
+    let token = api.token(&api.billing().await).await;
+    let mut database = PgConnection::connect(&url).await.unwrap();
+    let mut slow = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE idempotency").execute(&mut *slow).await.unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..10 {
+        let put = api.request(Method::PUT, "/v1/policies/acme/billing").bearer_auth(&api.bearer);
+        let mut policy = terms();
+        policy["name"] = json!("acme/billing");
+        let put = put.header("idempotency-key", n.to_string()).json(&policy);
+        waiting.spawn(async move { put.send().await });
+    }
+    until("all connections for this are taken", Duration::from_secs(5), async || {
+        let stuck = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'idempotency'::regclass";
+        let stuck: i64 = sqlx::query_scalar(stuck).fetch_one(&mut *slow).await.unwrap();
+        (stuck == 10).then_some(())
+    })
+    .await;
+    let revoked = api.revoke(json!({"jti": token.jti})).await;
+    assert_eq!(revoked.status, StatusCode::CREATED, "{revoked:?}");
+    assert!(waiting.try_join_next().is_none(), "they were in the way all the time");
 }
 
 /// How many batches the deny list has.

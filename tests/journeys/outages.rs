@@ -37,8 +37,11 @@ async fn n126_a_sealed_vault_stops_mints_after_the_grace_and_nothing_else() {
     assert!(seen.elapsed() < GRACE, "too slow a machine for this test");
     gateway.accepts(&during).await;
     let wrong = Cli::new(&acme.installation, "acme/chat", &known.secret);
-    for client in [&unknown, &wrong] {
+    let mistaken = Cli::new(&acme.installation, "acme/billing", &idle.secret);
+    for client in [&unknown, &wrong, &mistaken] {
+        let asked = clock::monotonic();
         is_later(&http.mint(client, &[], None).await.unwrap());
+        assert!(asked.elapsed() >= Duration::from_millis(250), "{:?}", asked.elapsed());
     }
     for client in [&known, &idle] {
         until("the grace is over", PATIENCE, async || {
