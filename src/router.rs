@@ -19,7 +19,7 @@ use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::RequestBodyDeadlineLayer;
 use tracing::Instrument;
 
 use crate::app::App;
@@ -29,7 +29,7 @@ use crate::{admin, clock, introspect, mint, publish, random, revoke};
 
 /// Largest form or JSON body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
-/// Longest wait for the rest of a body.
+/// Longest time from a request's head to the end of its body, however it trickles in.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Most requests to the OAuth endpoints at once; beyond it they are shed, so that overload never
 /// slows down revoking.
@@ -87,7 +87,7 @@ pub fn routes(app: Arc<App>) -> Router {
         .merge(admin)
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(RequestBodyTimeoutLayer::new(BODY_TIME))
+        .layer(RequestBodyDeadlineLayer::new(BODY_TIME))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(error::render))
         .layer(middleware::from_fn_with_state(app.clone(), arrive))

@@ -1,5 +1,7 @@
 //! What a request may cost, and what cannot be smuggled past the route table.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -153,16 +155,32 @@ async fn n149_a_slow_head_or_body_does_not_hold_a_connection() {
         stream.write_all(begun.as_bytes()).await.unwrap();
         heads.push((begun, stream));
     }
-    let mut body = connect(&api).await;
     let head = format!(
         "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 50\r\n\r\ngrant"
     );
+    let mut body = connect(&api).await;
     body.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = [0; 12];
-    let read = async { body.read_exact(&mut answer).await.map(|_| answer) };
+    let silent = async {
+        let mut answer = [0; 12];
+        body.read_exact(&mut answer).await.map(|_| answer)
+    };
+    // Never silent for long, and for ever incomplete.
+    let (mut answered, mut trickle) = connect(&api).await.into_split();
+    trickle.write_all(head.as_bytes()).await.unwrap();
+    let trickling = async {
+        let mut answer = [0; 12];
+        let mut pace = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                read = answered.read(&mut answer) => return read.map(|_| answer),
+                _ = pace.tick() => trickle.write_all(b"x").await?,
+            }
+        }
+    };
     let closing = futures_util::future::join_all(heads.iter_mut().map(|(_, stream)| rest(stream)));
-    let (answer, _) = tokio::join!(read, closing);
-    assert_eq!(&answer.unwrap(), b"HTTP/1.1 400");
+    let (silent, trickling, _) = tokio::join!(silent, trickling, closing);
+    assert_eq!(&silent.unwrap(), b"HTTP/1.1 400");
+    assert_eq!(&trickling.unwrap(), b"HTTP/1.1 400");
 }
 
 #[tokio::test]
