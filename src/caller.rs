@@ -71,6 +71,9 @@ pub enum Unproved {
     /// The token, or the client, may not do this.
     #[error("needs the scope `{0}`")]
     Scope(&'static str),
+    /// The policy has networks, and the request comes from elsewhere.
+    #[error("asked from outside the policy's networks")]
+    Elsewhere,
 }
 
 /// Every failed authentication is answered this long after its arrival, whatever the cause.

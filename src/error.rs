@@ -354,6 +354,9 @@ both! {
         Unproved::Scope(scope) => Failure::new(
             StatusCode::FORBIDDEN, "insufficient-scope", format!("this needs the scope `{scope}`"),
         ).challenging(r#"Bearer realm="scrip", error="insufficient_scope""#),
+        Unproved::Elsewhere => Failure::new(
+            StatusCode::FORBIDDEN, "wrong-network", "this client may not ask from here",
+        ),
     };
     Refused => |error| match error {
         Refused::Request(error) => error.into(),

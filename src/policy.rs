@@ -11,6 +11,8 @@ mod read;
 mod rules;
 mod scope;
 
+use std::net::IpAddr;
+
 use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -45,6 +47,15 @@ impl Policy {
     #[must_use]
     pub fn scopes(&self) -> &[ScopeGrant] {
         &self.0.scopes
+    }
+
+    /// Whether a client may ask from `address`, and could use from there what it is given.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        [&self.0.mint_from, &self.0.cidrs]
+            .into_iter()
+            .flatten()
+            .all(|networks| networks.iter().any(|network| network.contains(address)))
     }
 
     /// The audiences that its verifiers and ledgers serve; empty unless it grants `scrip:feed` or

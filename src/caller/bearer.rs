@@ -70,13 +70,14 @@ async fn by_secret(
     let proved = authenticate_basic(app, headers, address, arrival).await?;
     let mut session = app.store.read_reserved().await?;
     let row = policies::latest(&mut session, &proved.policy).await?;
-    let grants = match row {
-        Some(row) => Policy::from_json(row.body.as_bytes())
-            .map_err(|error| StoreError::Corrupt(error.to_string()))?
-            .grants(scope),
-        None => false,
-    };
-    if grants && proved.embedded { Ok(proved.caller) } else { Err(Unproved::Scope(scope)) }
+    let policy = row.map(|row| Policy::from_json(row.body.as_bytes())).transpose();
+    let policy = policy.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    match policy.filter(|policy| proved.embedded && policy.grants(scope)) {
+        // A token would neither be minted for this address nor be taken from it.
+        Some(policy) if !policy.admits(address) => Err(Unproved::Elsewhere),
+        Some(_) => Ok(proved.caller),
+        None => Err(Unproved::Scope(scope)),
+    }
 }
 
 async fn by_token(

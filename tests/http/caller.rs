@@ -195,6 +195,26 @@ async fn n71_an_operators_token_dies_with_its_revocation_and_its_client() {
 }
 
 #[tokio::test]
+async fn a_credential_opens_the_api_from_where_a_token_would() {
+    let trusting = Installation::on_sqlite().set("SCRIP_TRUSTED_PROXIES", "127.0.0.0/8");
+    let api = Api::on(trusting).await;
+    for networks in ["mint_from", "cidrs"] {
+        let mut terms = json!({
+            "audiences": ["self"], "scopes": ["scrip:revoke"], "env": "scrip",
+        });
+        terms[networks] = json!(["10.20.30.0/24"]);
+        let operator = api.client(&format!("ops/{}", networks.replace('_', "-")), terms).await;
+        let from = |address: &str| {
+            let request = api.request(Method::GET, "/v1/revocations");
+            let request = request.basic_auth(&operator.id, Some(&operator.secret));
+            Reply::to(request.header("x-forwarded-for", address))
+        };
+        assert_eq!(from("10.20.30.7").await.status, StatusCode::OK, "{networks}");
+        from("10.20.31.7").await.problem(403, "wrong-network");
+    }
+}
+
+#[tokio::test]
 async fn n151_what_looks_like_sql_is_a_wrong_credential() {
     let api = Api::start().await;
     api.billing().await;
