@@ -91,7 +91,8 @@ impl Default for Doorkeeper {
 }
 
 impl Doorkeeper {
-    async fn refuse(&self, arrival: Instant, why: Unproved) -> Unproved {
+    /// Gives `why` back once it is time to answer a request that arrived at `arrival`.
+    pub(crate) async fn refuse(&self, arrival: Instant, why: Unproved) -> Unproved {
         let Ok(_place) = self.0.try_acquire() else { return Unproved::Crowded };
         tokio::time::sleep_until((arrival + FAILURE_TIME).into()).await;
         why

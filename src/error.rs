@@ -362,6 +362,7 @@ both! {
         Refused::Request(error) => error.into(),
         Refused::Denied(denial) => denial.into(),
         Refused::Store(error) => error.into(),
+        Refused::NotRecorded(error) => error.into(),
     };
     RequestError => |error| Failure::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
     Denial => |error| Failure::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());

@@ -17,10 +17,10 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::Event;
-use crate::caller::{self, Form, Proved};
+use crate::caller::{self, Caller, Form, Proved, Unproved};
 use crate::error::{Failure, OAuthError};
 use crate::policy::{self, Approved, Denial, Policy};
-use crate::recorder::{Order, RepeatKey};
+use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
 use crate::store::{StoreError, policies};
 use request::{LlmInference, MintRequest, RequestError};
@@ -83,10 +83,7 @@ pub async fn mint(
     let (request, approved) = match consider(&app, &proved, &form).await {
         Ok(considered) => considered,
         Err(refused) => {
-            metrics::counter!("scrip_mints_total", "outcome" => "refused").increment(1);
-            let event = Event::new("mint", refused.code()).actor(&proved.caller.client);
-            let event = event.origin(address, id.to_string());
-            app.journal.note(event.detail(&json!({"reason": refused.to_string()})));
+            note(&app, &proved.caller, &id, &refused);
             return Err(refused.into());
         }
     };
@@ -99,7 +96,18 @@ pub async fn mint(
         address,
         request_id: id.to_string(),
     };
-    let recorded = app.recorder.record(order).await?;
+    let recorded = match app.recorder.record(order).await {
+        Ok(recorded) => recorded,
+        Err(why) => {
+            let refused = Refused::NotRecorded(why);
+            note(&app, &proved.caller, &id, &refused);
+            if matches!(refused, Refused::NotRecorded(NotRecorded::Ended)) {
+                // As late as if it had ended before it was proved.
+                return Err(app.doorkeeper.refuse(arrival.at, Unproved::Wrong).await.into());
+            }
+            return Err(refused.into());
+        }
+    };
 
     // 6. Only what is on record can be signed.
     let token = app.signer.sign(&recorded)?;
@@ -134,6 +142,9 @@ pub enum Refused {
     /// The policy could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It cannot be put on record.
+    #[error(transparent)]
+    NotRecorded(NotRecorded),
 }
 
 impl Refused {
@@ -141,9 +152,20 @@ impl Refused {
         match self {
             Self::Request(error) => error.code(),
             Self::Denied(denial) => denial.code(),
-            Self::Store(_) => "temporarily_unavailable",
+            Self::NotRecorded(NotRecorded::Ended) => "invalid_client",
+            Self::NotRecorded(NotRecorded::KeyReused | NotRecorded::NotRepeatable) => {
+                "invalid_request"
+            }
+            Self::Store(_) | Self::NotRecorded(_) => "temporarily_unavailable",
         }
     }
+}
+
+fn note(app: &App, caller: &Caller, id: &RequestId, refused: &Refused) {
+    metrics::counter!("scrip_mints_total", "outcome" => "refused").increment(1);
+    let event = Event::new("mint", refused.code()).actor(&caller.client);
+    let event = event.origin(caller.address, id.to_string());
+    app.journal.note(event.detail(&json!({"reason": refused.to_string()})));
 }
 
 async fn consider(

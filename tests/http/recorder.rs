@@ -32,6 +32,12 @@ async fn n50_a_repeated_mint_is_one_token() {
 
     repeatable(&api, &client, "key-1", &[("ttl", "121")]).await.refused(409, "invalid_request");
     repeatable(&api, &client, "key-1", &[]).await.refused(409, "invalid_request");
+    until("both refusals are in the audit log", Duration::from_secs(10), async || {
+        let audit = api.read("/v1/audit?actor=acme/billing&action=mint").await.json();
+        let outcomes = audit["items"].as_array()?.iter().map(|event| &event["outcome"]);
+        (outcomes.filter(|outcome| *outcome == "invalid_request").count() == 2).then_some(())
+    })
+    .await;
     // In another order it is the same request; from another client the key is another key.
     let ordered = [("scope", "llm:chat"), ("ttl", "60")];
     let one = repeatable(&api, &client, "key-2", &ordered).await;
