@@ -176,10 +176,13 @@ pub async fn change(
         return Ok(answer(StatusCode::OK, first, None));
     }
     let before = locked(&mut tx, &id, &clients::Change::default()).await?;
+    // Taking a stronger policy away is touching it too: whoever may rotate the secret of what is left
+    // has it when the policy comes back.
+    if amendment.policy.is_some() || amendment.enabled == Some(true) {
+        may_touch(&app, &change, &mut tx, &before).await?;
+    }
     if let Some(policy) = &amendment.policy {
         may_have(&app, &change, &mut tx, &id, policy).await?;
-    } else if amendment.enabled == Some(true) {
-        may_touch(&app, &change, &mut tx, &before).await?;
     }
     let client = locked(&mut tx, &id, &amendment.change()).await?;
     let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
@@ -352,7 +355,8 @@ async fn may_have(
     change.may_grant(app, session, &policy).await
 }
 
-/// Whoever can have a client's secret, or switch the client on, has what its policy grants.
+/// Whoever can have a client's secret, switch the client on, or give it another policy, has what its
+/// policy grants.
 async fn may_touch(
     app: &App,
     change: &Change,

@@ -219,6 +219,7 @@ async fn nobody_grants_what_they_do_not_have() {
         (Method::PATCH, "/v1/clients/ops/limited", json!({"policy": "ops/operator"})),
         (Method::POST, "/v1/clients/ops/admin/rotate", json!({})),
         (Method::PATCH, "/v1/clients/ops/admin", json!({"enabled": true})),
+        (Method::PATCH, "/v1/clients/ops/admin", json!({"policy": "ops/limited"})),
     ] {
         as_limited(method, path, body).await.problem(403, "insufficient-scope");
     }
@@ -228,7 +229,7 @@ async fn nobody_grants_what_they_do_not_have() {
 
     let audited = async || {
         let audit = api.read("/v1/audit?actor=ops/limited&action=grant").await.json();
-        (audit["items"].as_array()?.len() == 5).then_some(())
+        (audit["items"].as_array()?.len() == 6).then_some(())
     };
     until("the refusals are in the audit log", Duration::from_secs(10), audited).await;
 }
