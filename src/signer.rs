@@ -74,25 +74,28 @@ impl Signer {
     /// # Errors
     /// [`HomeError`] for the first one that is missing, readable by others, or another key.
     pub fn load(&self, keys: &[Key], now: u64) -> Result<(), HomeError> {
-        let mut loaded = HashMap::clone(&self.keys.load());
-        for key in keys.iter().filter(|key| key.state(now) != State::Retired) {
-            if !loaded.contains_key(&key.jwk.kid) {
-                let private = self.home.read(&key.jwk.kid, key.jwk.alg)?;
-                loaded.insert(key.jwk.kid.clone(), Arc::new(private));
-            }
+        let (needed, retired): (Vec<_>, Vec<_>) =
+            keys.iter().partition(|key| key.state(now) != State::Retired);
+        for key in needed.into_iter().filter(|key| !self.has(&key.jwk.kid)) {
+            self.adopt(self.home.read(&key.jwk.kid, key.jwk.alg)?);
         }
-        loaded.retain(|kid, _| {
-            keys.iter().any(|key| key.jwk.kid == *kid && key.state(now) != State::Retired)
+        // A key that is not among the rows is just being made: it stays.
+        self.keys.rcu(|loaded| {
+            let mut loaded = HashMap::clone(loaded);
+            loaded.retain(|kid, _| !retired.iter().any(|key| key.jwk.kid == *kid));
+            loaded
         });
-        self.keys.store(Arc::new(loaded));
         Ok(())
     }
 
     /// Takes a key that was just made.
     pub fn adopt(&self, key: SigningKey) {
-        let mut loaded = HashMap::clone(&self.keys.load());
-        loaded.insert(key.kid().to_owned(), Arc::new(key));
-        self.keys.store(Arc::new(loaded));
+        let key = Arc::new(key);
+        self.keys.rcu(|loaded| {
+            let mut loaded = HashMap::clone(loaded);
+            loaded.insert(key.kid().to_owned(), key.clone());
+            loaded
+        });
     }
 
     /// Whether the private half is here.
@@ -159,4 +162,32 @@ pub fn published_jwks(keys: &[Key], purpose: Purpose, now: u64) -> impl Iterator
     keys.iter()
         .filter(move |key| key.purpose == purpose && key.state(now) != State::Retired)
         .map(|key| &key.jwk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_just_being_made_survives_a_look_at_the_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::open(folder.path()).unwrap();
+        let made = || generate(Alg::EdDSA).unwrap();
+        let ((old, old_pkcs8), (new, _)) = (made(), made());
+        signer.home().write(old.kid(), &old_pkcs8).unwrap();
+        let row = |retire_at| Key {
+            jwk: old.public().clone(),
+            purpose: Purpose::Token,
+            published: 0,
+            active_from: Some(0),
+            retire_at,
+            revoked_at: None,
+        };
+        let new_kid = new.kid().to_owned();
+        signer.adopt(new);
+        signer.load(&[row(None)], 10).unwrap();
+        assert!(signer.has(old.kid()) && signer.has(&new_kid));
+        signer.load(&[row(Some(10))], 10).unwrap();
+        assert!(!signer.has(old.kid()) && signer.has(&new_kid));
+    }
 }
