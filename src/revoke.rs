@@ -318,8 +318,8 @@ pub async fn cut_client(
     let before = match before {
         Some(before) => before,
         None => {
-            let since = now.saturating_sub(HORIZON).cast_signed();
-            let newest = tokens::newest_iat(tx, Matching::Client(client.as_str()), since).await?;
+            let of_client = Matching::Client(client.as_str());
+            let newest = tokens::newest_iat(tx, of_client, now.cast_signed()).await?;
             now.max(newest.unwrap_or_default().unsigned_abs())
         }
     };
