@@ -14,6 +14,8 @@ use crate::store::{self, Lock, Store, StoreError, deny_entries, deny_snapshots, 
 /// A snapshot is made anew after so many seconds even where nothing changed, long before the
 /// batches that follow it are pruned.
 const MAX_AGE: u64 = 300;
+/// An entry stays in for so many seconds after it is over, for followers whose time is behind.
+const LINGER: u64 = 60;
 /// Entries read at once.
 const PAGE: u32 = 5_000;
 
@@ -60,9 +62,9 @@ async fn current(store: &Store, list: &DenyList) -> Result<String, PublishError>
 
     let mut entries: Vec<Entry> = Vec::new();
     let mut after = (0, -1);
+    let over = now.saturating_sub(LINGER).cast_signed();
     loop {
-        let now = now.cast_signed();
-        let page = deny_entries::live(&mut session, &row.epoch, row.seq, now, after, PAGE).await?;
+        let page = deny_entries::live(&mut session, &row.epoch, row.seq, over, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = (last.seq, last.ord);
         for stored in &page {

@@ -229,6 +229,21 @@ async fn a_stream_begins_with_a_heartbeat_and_resumes_where_it_was() {
 }
 
 #[tokio::test]
+async fn n76_a_snapshot_keeps_what_is_over_for_a_minute() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    for over in [30, 90] {
+        let jti = api.token(&client).await.jti;
+        assert_eq!(api.revoke(json!({"jti": jti})).await.status, StatusCode::CREATED);
+        let until = scrip::clock::now_ms() / 1000 - over;
+        let last = "seq = (SELECT max(seq) FROM deny_entries)";
+        api.sql(&format!("UPDATE deny_entries SET until = {until} WHERE {last}")).await;
+    }
+    let manifest = newest_manifest(&api, &api.verifier().await, 2).await;
+    assert_eq!(payload(&manifest.body)["count"], 1);
+}
+
+#[tokio::test]
 async fn only_who_may_follow_follows() {
     let api = Api::start().await;
     let (client, gateway) = (api.billing().await, api.verifier().await);
