@@ -18,7 +18,7 @@ use crate::error::{Failure, OAuthError};
 use crate::mint::{NO_STORE, read_form};
 use crate::policy::Policy;
 use crate::router::Arrival;
-use crate::store::{StoreError, policies};
+use crate::store::{self, StoreError, policies};
 use crate::{clock, deny};
 
 /// 200 with the claims, or `{"active":false}` for anything that is not a good token or not the
@@ -63,8 +63,8 @@ pub async fn inspect(app: &App, token: &[u8]) -> Result<Option<Authentic>, Store
     // themselves afterwards; everything else is judged as a verifier would.
     let Ok(compact) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Ok(None) };
     let Ok(claims) = Claims::parse(&compact.payload) else { return Ok(None) };
-    let now = clock::now_seconds();
     let mut session = app.store.read().await?;
+    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
     let trust = Trust::one(&issuer, Information::Followed { as_of: now, silence: 0 });

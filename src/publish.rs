@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::policy::OPERATOR_SCOPES;
 use crate::signer::{self, Purpose};
-use crate::store::{StoreError, keys_documents};
+use crate::store::{self, StoreError, keys_documents};
 use crate::strict::Query;
 
 /// How long the JWKS may be kept, in seconds.
@@ -45,9 +45,11 @@ pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
 }
 
 async fn current_jwks(app: &App) -> Result<Vec<u8>, StoreError> {
-    let keys = signer::keys(&mut app.store.read_reserved().await?).await?;
+    let mut session = app.store.read_reserved().await?;
+    let keys = signer::keys(&mut session).await?;
+    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
     let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
-    let published = signer::published_jwks(&keys, Purpose::Token, clock::now_seconds());
+    let published = signer::published_jwks(&keys, Purpose::Token, now);
     let keys = published
         .map(|jwk| serde_json::from_value::<Jwk>(serde_json::to_value(jwk)?))
         .collect::<Result<_, _>>()

@@ -20,7 +20,7 @@ use crate::deny::PublishError;
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
-use crate::store::{Lock, StoreError, audit, clients, credentials};
+use crate::store::{self, Lock, StoreError, audit, clients, credentials};
 use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, tokens};
 use crate::vault::Ended;
 
@@ -68,7 +68,7 @@ pub async fn run(app: Arc<App>, mut ended: mpsc::Receiver<Ended>) {
 async fn look_at_keys(app: &App) -> Result<(), PublishError> {
     let mut session = app.store.read().await?;
     let keys = signer::keys(&mut session).await?;
-    let now = clock::now_seconds();
+    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
     app.signer.load(&keys, now).map_err(signer::SignerError::from)?;
     let published: Vec<&Jwk> = signer::published_jwks(&keys, Purpose::Token, now).collect();
     let Some(document) = keys_documents::latest(&mut session).await? else { return Ok(()) };

@@ -14,7 +14,7 @@ use scrip_verify::{
 use super::{Caller, Unproved, authenticate_basic};
 use crate::app::App;
 use crate::policy::{OPERATOR_ENV, Policy};
-use crate::store::{Reader, StoreError, policies};
+use crate::store::{self, Reader, StoreError, policies};
 use crate::{clock, deny, signer};
 
 /// How an operator may prove itself at an endpoint.
@@ -87,7 +87,7 @@ async fn by_token(
     scope: &'static str,
     mut session: Reader,
 ) -> Result<Caller, Unproved> {
-    let now = clock::now_seconds();
+    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
     // The list is asked below, in the database itself: there is no staleness to judge.

@@ -177,6 +177,18 @@ async fn n110_recorded_time_never_goes_back() {
 const ANSWERED: Duration = Duration::from_secs(20);
 
 #[tokio::test]
+async fn n110_what_has_expired_by_recorded_time_does_not_come_back_with_the_clock() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let token = api.token(&client).await;
+    assert!(api.is_active(&client, &token.jwt).await);
+    let ahead = clock::now_ms() + 3_600_000;
+    api.sql(&format!("UPDATE installation SET newest_ms = {ahead}")).await;
+    assert!(!api.is_active(&client, &token.jwt).await);
+    api.read("/v1/keys").await.problem(401, "invalid-token");
+}
+
+#[tokio::test]
 async fn n111_n112_n113_a_dead_postgres_is_a_quick_503_and_is_survived() {
     let mut cluster = Cluster::start(&[]).await;
     let api = Api::on(Installation::on(&cluster.database().await)).await;
