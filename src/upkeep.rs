@@ -89,16 +89,25 @@ fn names(jws: &str) -> Option<usize> {
     Some(PublishedKeys::parse(&payload).ok()?.token_keys.keys.len())
 }
 
+/// A slice at a time, so that others have their turn in between, until nothing is left to prune.
 async fn prune_all(app: &App) -> Result<(), StoreError> {
-    let mut tx = app.store.begin(Lock::Admin).await?;
-    let now = tx.now_ms(clock::now_ms()).await? / 1000;
-    // An entry is kept a minute longer than anybody can need it: never early.
-    deny_entries::prune(&mut tx, now - 60, SLICE).await?;
-    deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?;
-    deny_batches::prune(&mut tx, now - HEADS, SLICE).await?;
-    tokens::prune(&mut tx, now - TOKENS, SLICE).await?;
-    idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?;
-    tx.commit().await
+    while !app.shutdown.is_cancelled() {
+        let mut tx = app.store.begin(Lock::Admin).await?;
+        let now = tx.now_ms(clock::now_ms()).await? / 1000;
+        let pruned = [
+            // An entry is kept a minute longer than anybody can need it: never early.
+            deny_entries::prune(&mut tx, now - 60, SLICE).await?,
+            deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?,
+            deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
+            tokens::prune(&mut tx, now - TOKENS, SLICE).await?,
+            idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?,
+        ];
+        tx.commit().await?;
+        if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Looks at the credentials of clients with live tokens, off the path of any request, and ends

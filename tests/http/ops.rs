@@ -119,3 +119,20 @@ async fn a_replica_without_the_active_key_is_not_ready() {
     refused.refused(503, "temporarily_unavailable");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn n124_what_is_over_is_pruned_however_much_of_it_there_is() {
+    let api = Api::start().await;
+    api.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) \
+         INSERT INTO idempotency (caller, route, key, digest, at) \
+         SELECT 'acme/billing', '/oauth2/token', i, x'00', 0 FROM n",
+    )
+    .await;
+    let api = api.crash().await;
+    // The next look is a minute away: it is all one.
+    until("all of it is gone", Duration::from_secs(30), async || {
+        (api.number("SELECT count(*) FROM idempotency").await == 0).then_some(())
+    })
+    .await;
+}
