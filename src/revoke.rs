@@ -208,6 +208,9 @@ async fn revoke(app: &App, order: Order) -> Result<(StatusCode, Revocation), Not
         .target(revocation.subject.clone())
         .origin(order.by.address, order.id.to_string())
         .detail(&detail);
+    if let Some(tenant) = &found.tenant {
+        event = event.tenant(tenant);
+    }
     if let Selector::Jti(jti) = order.selector {
         event = event.jti(jti);
     }
@@ -236,6 +239,8 @@ async fn withdraw(app: &App, tx: &mut Tx, kid: &str, now: u64) -> Result<(), Pub
 /// What a selector means at this moment.
 struct Found {
     subject: String,
+    /// Whose tokens it kills, where they are one tenant's.
+    tenant: Option<String>,
     entry: Option<Entry>,
     /// The cut, for selectors that have one.
     before: Option<u64>,
@@ -259,11 +264,12 @@ impl Selector {
                 let entry = Entry::Jti { jti: *jti, until };
                 Ok(Found {
                     subject: subject::of_entry(&entry),
+                    known: row.is_some(),
+                    tenant: row.map(|row| row.tenant),
                     // No token of that age is accepted anywhere: there is nothing to deny.
                     entry: (until > now).then_some(entry),
                     before: None,
                     asked_before: None,
-                    known: row.is_some(),
                 })
             }
             Self::Client { client, before } => {
@@ -279,6 +285,7 @@ impl Selector {
                 };
                 Ok(Found {
                     subject: subject::of_entry(&entry),
+                    tenant: Some(client.tenant().to_owned()),
                     entry: Some(entry),
                     before: Some(cut),
                     asked_before: *before,
@@ -294,6 +301,7 @@ impl Selector {
                 let entry = Entry::Kid { kid: kid.clone() };
                 Ok(Found {
                     subject: subject::of_entry(&entry),
+                    tenant: None,
                     entry: Some(entry),
                     before: None,
                     asked_before: None,

@@ -43,6 +43,11 @@ async fn who_asked_what_when_from_where_and_what_came_of_it() {
         changes["items"].as_array().unwrap().iter().map(|event| event["action"].clone()).collect();
     assert_eq!(actions, ["client.create", "policy.apply"]);
     assert!(!changes.to_string().contains(&client.secret));
+    for selector in [json!({"jti": jti}), json!({"client": "acme/billing"})] {
+        assert_eq!(api.revoke(selector).await.status, StatusCode::CREATED);
+    }
+    let revoked = api.read("/v1/audit?action=revoke&tenant=acme").await.json();
+    assert_eq!(revoked["items"].as_array().unwrap().len(), 2, "whoever's tenant revoked them");
     let later = api.read("/v1/audit?since=2099-01-01T00:00:00Z").await.json();
     assert_eq!(later, json!({"items": [], "next": null}));
     for query in ["since=yesterday", "jti=x", "after=x", "actors=x", "limit=0"] {
