@@ -372,7 +372,8 @@ fn check_issuer(text: &str) -> Result<(), &'static str> {
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
         return Err("is not https, and not loopback");
     }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if url.query().is_some() || url.fragment().is_some() || has_user {
         return Err("has a query, a fragment or a user");
     }
     if text.ends_with('/') || url.as_str().trim_end_matches('/') != text {
@@ -457,6 +458,7 @@ mod tests {
             "https://sts.example/a",
             "https://sts.example?x",
             "https://u@sts.example",
+            "https://:p@sts.example",
             "ftp://127.0.0.1",
         ] {
             assert!(check_issuer(bad).is_err(), "{bad}");
