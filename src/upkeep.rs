@@ -20,7 +20,7 @@ use crate::deny::PublishError;
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
-use crate::store::{self, Lock, StoreError, audit, clients, credentials};
+use crate::store::{self, Lock, audit, clients, credentials};
 use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, tokens};
 use crate::vault::Ended;
 
@@ -40,26 +40,42 @@ const ANSWERS: i64 = 86_400;
 const LOOKED_AT: usize = 65_536;
 const MOST_NAMES: usize = 1000;
 
-/// Runs until shutdown.
-pub async fn run(app: Arc<App>, mut ended: mpsc::Receiver<Ended>) {
-    let mut keys = tokio::time::interval(KEYS);
-    let mut prune = tokio::time::interval(PRUNE);
+/// Runs until shutdown. All of it side by side: Vault may take its time, and nothing waits for it.
+pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
     let refresh = app.config.vault.as_ref().map_or(PRUNE, |vault| vault.refresh);
-    let mut refresh = tokio::time::interval(refresh);
-    for interval in [&mut keys, &mut prune, &mut refresh] {
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
+    tokio::join!(
+        every(&app, KEYS, look_at_keys),
+        every(&app, PRUNE, prune_all),
+        every(&app, refresh, look_at_credentials),
+        end_versions(&app, ended),
+    );
+}
+
+async fn every(app: &App, period: Duration, work: impl AsyncFn(&App) -> Result<(), PublishError>) {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let done = tokio::select! {
+        tokio::select! {
             () = app.shutdown.cancelled() => return,
-            _ = keys.tick() => look_at_keys(&app).await,
-            _ = prune.tick() => prune_all(&app).await.map_err(Into::into),
-            _ = refresh.tick() => look_at_credentials(&app).await,
-            Some(ended) = ended.recv() => end_version(&app, &ended.client, &ended.version).await,
-        };
-        if let Err(error) = done {
-            tracing::warn!(%error, "upkeep");
+            _ = interval.tick() => log(work(app).await),
         }
+    }
+}
+
+async fn end_versions(app: &App, mut ended: mpsc::Receiver<Ended>) {
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            Some(Ended { client, version }) = ended.recv() => {
+                log(end_version(app, &client, &version).await);
+            }
+        }
+    }
+}
+
+fn log(done: Result<(), PublishError>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "upkeep");
     }
 }
 
@@ -90,7 +106,7 @@ fn names(jws: &str) -> Option<usize> {
 }
 
 /// A slice at a time, so that others have their turn in between, until nothing is left to prune.
-async fn prune_all(app: &App) -> Result<(), StoreError> {
+async fn prune_all(app: &App) -> Result<(), PublishError> {
     while !app.shutdown.is_cancelled() {
         let mut tx = app.store.begin(Lock::Admin).await?;
         let now = tx.now_ms(clock::now_ms()).await? / 1000;
