@@ -111,6 +111,8 @@ pub async fn publish(
             tracing::warn!(%error, "batches cannot be read");
             continue;
         }
+        // What another replica has revoked wakes those who wait here too.
+        list.announce(sent.clone());
         match made {
             Some(Ok(made)) => {
                 pulse.send_replace(Some(made.clone()));

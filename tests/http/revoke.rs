@@ -218,6 +218,28 @@ async fn n68_two_replicas_revoke_the_same_token_once() {
 }
 
 #[tokio::test]
+async fn what_one_replica_revokes_wakes_those_who_wait_at_the_other() {
+    let (api, other, _second) = replicas().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let first = api.revoke(json!({"jti": api.token(&client).await.jti})).await;
+    let path = format!("/v1/deny/batches?epoch={}&after=1", first.text("epoch"));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let waiting = http
+        .get(format!("{}{path}", other.url()))
+        .basic_auth(&gateway.id, Some(&gateway.secret))
+        .header("prefer", "wait=15");
+    let waiting = tokio::spawn(Reply::to(waiting));
+    for _ in 0..5 {
+        // The other one is waited at meanwhile.
+        api.token(&client).await;
+    }
+    let revoked = api.revoke(json!({"jti": api.token(&client).await.jti})).await;
+    assert_eq!(revoked.status, StatusCode::CREATED, "{revoked:?}");
+    let told = waiting.await.unwrap().json();
+    assert_eq!(told["batches"].as_array().unwrap().len(), 1, "{told}");
+}
+
+#[tokio::test]
 async fn n69_no_token_slips_past_a_cut_on_sqlite() {
     no_token_slips_past_a_cut(Api::start().await).await;
 }
