@@ -25,6 +25,9 @@ use crate::router::{Arrival, RequestId};
 use crate::store::{StoreError, policies};
 use request::{LlmInference, MintRequest, RequestError};
 
+/// Where it is served; also the route under which its `Idempotency-Key`s are remembered.
+pub const ROUTE: &str = "/oauth2/token";
+
 /// The reply (RFC 6749 section 5.1), with what was granted.
 #[derive(Serialize)]
 struct Reply<'r> {

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deny::{self, subject};
+use crate::mint::ROUTE;
 use crate::policy::Approved;
 use crate::store::clients::Use;
 use crate::store::idempotency::Used;
@@ -28,8 +29,6 @@ const MAX_GROUP: usize = 256;
 const MAX_QUEUE: usize = 8192;
 /// Longest wait for a cut to pass, in seconds: a cut lies at most 5 s ahead.
 const MAX_WAIT: u64 = 6;
-/// The route under which a mint's `Idempotency-Key` is remembered.
-const ROUTE: &str = "/oauth2/token";
 
 /// A token that is on record and may be signed. Made here only.
 #[derive(Debug)]
@@ -277,6 +276,15 @@ impl Standing {
             match self.claim(tx, client, repeat, jti, rows).await? {
                 Claimed::First => {}
                 Claimed::Again(claims) => {
+                    rows.events.push(
+                        audit::Event::new("mint", "repeated")
+                            .actor(&claims.client_id)
+                            .target(claims.sub.clone())
+                            .jti(claims.jti)
+                            .origin(order.address, order.request_id)
+                            .detail(&json!({"exp": claims.exp, "kid": kid}))
+                            .at(self.now_ms.cast_signed()),
+                    );
                     return Ok(Settled::Recorded(Recorded { claims: *claims, kid, now }));
                 }
                 Claimed::Never(why) => return Ok(Settled::Refused(why)),
@@ -391,7 +399,7 @@ impl Rows {
     }
 
     async fn insert(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        if self.tokens.is_empty() {
+        if self.events.is_empty() {
             return Ok(());
         }
         tokens::insert_many(tx, &self.tokens).await?;

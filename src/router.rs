@@ -15,6 +15,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use scrip_token::Jti;
+use serde_json::json;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
@@ -23,6 +24,7 @@ use tower_http::timeout::RequestBodyDeadlineLayer;
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::audit::Event;
 use crate::caller::client_address;
 use crate::error::{self, Failure, OAuthError, Problem};
 use crate::{admin, clock, introspect, mint, publish, random, revoke};
@@ -139,21 +141,30 @@ async fn arrive(
     let name = Jti::new(clock::now_ms().unsigned_abs(), random::bytes());
     let id = RequestId(name.to_string().into());
     let trusted = &app.config.trusted_proxies;
-    let address = client_address(peer.ip(), request.headers(), trusted);
+    let from = client_address(peer.ip(), request.headers(), trusted);
     request.extensions_mut().insert(id.clone());
-    if let Some(address) = address {
+    if let Some(address) = from {
         request.extensions_mut().insert(Arrival { at, address });
     }
 
     let route = request.extensions().get::<axum::extract::MatchedPath>().cloned();
     let route = route.as_ref().map_or("-", axum::extract::MatchedPath::as_str).to_owned();
     let method = request.method().clone();
-    let address = address.map(|address| address.to_string()).unwrap_or_default();
+    let address = from.map(|address| address.to_string()).unwrap_or_default();
     let span = tracing::info_span!("request", id = %id, %method, route, %address);
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let took = at.elapsed();
     let status = response.status().as_u16();
+    // The mint notes its refusals itself, with what was asked.
+    if matches!(status, 401 | 403)
+        && route != mint::ROUTE
+        && let Some(address) = from
+    {
+        let detail = json!({"method": method.as_str(), "route": route, "status": status});
+        let event = Event::new("access", "refused").origin(address, id.to_string());
+        app.journal.note(event.detail(&detail));
+    }
     metrics::histogram!("scrip_request_seconds", "route" => route, "status" => status.to_string())
         .record(took.as_secs_f64());
     span.in_scope(|| tracing::debug!(status, ms = took.as_millis() as u64, "answered"));

@@ -38,6 +38,17 @@ async fn who_asked_what_when_from_where_and_what_came_of_it() {
     .await;
     assert_eq!(event["outcome"], "invalid_scope");
 
+    let refused = Reply::to(api.request(Method::GET, "/v1/clients").bearer_auth("forged")).await;
+    let id = refused.header("x-request-id");
+    let event = until("the refusal is written", Duration::from_secs(10), async || {
+        let listed = api.read("/v1/audit?action=access&limit=1").await.json();
+        let event = listed["items"][0].clone();
+        (event["request_id"] == id).then_some(event)
+    })
+    .await;
+    let detail = json!({"method": "GET", "route": "/v1/clients", "status": 401});
+    assert_eq!((&event["outcome"], &event["detail"]), (&json!("refused"), &detail));
+
     let changes = api.read("/v1/audit?actor=ops/admin&tenant=acme").await.json();
     let actions: Vec<_> =
         changes["items"].as_array().unwrap().iter().map(|event| event["action"].clone()).collect();
