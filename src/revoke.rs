@@ -217,6 +217,10 @@ async fn revoke(app: &App, order: Order) -> Result<(StatusCode, Revocation), Not
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
 
+    if let Selector::Kid(_) = order.selector {
+        // What was published before is not to be served again, whatever becomes of the database.
+        app.last_jwks.store(None);
+    }
     if let Some(position) = position {
         app.deny.announce(position);
     }

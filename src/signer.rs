@@ -76,8 +76,12 @@ impl Signer {
     pub fn load(&self, keys: &[Key], now: u64) -> Result<(), HomeError> {
         let (needed, retired): (Vec<_>, Vec<_>) =
             keys.iter().partition(|key| key.state(now) != State::Retired);
+        let mut missing = Ok(());
         for key in needed.into_iter().filter(|key| !self.has(&key.jwk.kid)) {
-            self.adopt(self.home.read(&key.jwk.kid, key.jwk.alg)?);
+            match self.home.read(&key.jwk.kid, key.jwk.alg) {
+                Ok(private) => self.adopt(private),
+                Err(error) => missing = missing.and(Err(error)),
+            }
         }
         // A key that is not among the rows is just being made: it stays.
         self.keys.rcu(|loaded| {
@@ -85,7 +89,7 @@ impl Signer {
             loaded.retain(|kid, _| !retired.iter().any(|key| key.jwk.kid == *kid));
             loaded
         });
-        Ok(())
+        missing
     }
 
     /// Takes a key that was just made.
