@@ -289,7 +289,20 @@ impl Settings {
 impl VaultSettings {
     fn check(self, wrong: &mut Vec<String>) -> Option<vault::Settings> {
         use vault::{Auth, Source};
-        let addr = self.vault_addr?;
+        let Some(addr) = self.vault_addr else {
+            let files = [&self.vault_token_file, &self.vault_role_id_file, &self.vault_ca];
+            let texts = [&self.vault_namespace, &self.vault_role, &self.vault_role_id];
+            if files.iter().any(|file| file.is_some())
+                || texts.iter().any(|text| text.is_some())
+                || self.vault_token.is_some()
+                || self.vault_secret_id_file.is_some()
+            {
+                wrong.push(
+                    "SCRIP_VAULT_ADDR is missing, and other SCRIP_VAULT_ settings are there".into(),
+                );
+            }
+            return None;
+        };
         let loopback = is_loopback(&addr);
         if addr.scheme() != "https" && !loopback {
             wrong.push("SCRIP_VAULT_ADDR is not https, and not loopback".into());
