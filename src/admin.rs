@@ -16,8 +16,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Failure, Problem};
-use crate::policy::Policy;
-use crate::store::{Session, StoreError, policies as policies_table};
 use crate::strict::Object;
 
 pub use change::{Asked, Change};
@@ -95,16 +93,6 @@ fn named((tenant, name): (String, String)) -> Result<QualifiedName, Problem> {
     QualifiedName::parse(&format!("{tenant}/{name}")).map_err(|error| {
         Problem(Failure::new(StatusCode::BAD_REQUEST, "invalid-request", error.to_string()))
     })
-}
-
-/// The version of a policy that counts.
-async fn current_policy(
-    session: &mut impl Session,
-    name: &str,
-) -> Result<Option<Policy>, StoreError> {
-    let Some(row) = policies_table::latest(session, name).await? else { return Ok(None) };
-    let policy = Policy::from_json(row.body.as_bytes());
-    policy.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 #[cfg(test)]

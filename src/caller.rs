@@ -15,9 +15,10 @@ use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::clock;
+use crate::policy::Policy;
 use crate::secret::{self, DigestKey};
 use crate::store::credentials::Credential;
-use crate::store::{Reader, StoreError, clients, credentials};
+use crate::store::{Reader, Session, StoreError, clients, credentials, policies};
 use crate::vault::{MasterCredentials, Proof, Version, Versions};
 
 pub use address::client_address;
@@ -149,6 +150,19 @@ async fn prove(
         Err(why) => return Err(why),
     };
     Err(app.doorkeeper.refuse(arrival, why).await)
+}
+
+/// The version of a policy that counts now; `None` where there is no such policy.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn current_policy(
+    session: &mut impl Session,
+    name: &str,
+) -> Result<Option<Policy>, StoreError> {
+    let Some(row) = policies::latest(session, name).await? else { return Ok(None) };
+    let policy = Policy::from_json(row.body.as_bytes());
+    policy.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// The client, if the secret is a good version's. Unknown clients take the same path: the same two

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use scrip_token::compact::Compact;
 use scrip_token::{Claims, limits};
@@ -14,11 +14,10 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::caller::{self, Proved};
-use crate::error::{Failure, OAuthError};
-use crate::mint::{NO_STORE, read_form};
-use crate::policy::Policy;
+use crate::error::OAuthError;
+use crate::mint::{NO_STORE, read_form, token_parameter};
 use crate::router::Arrival;
-use crate::store::{self, StoreError, policies};
+use crate::store::{self, StoreError};
 use crate::{clock, deny};
 
 /// 200 with the claims, or `{"active":false}` for anything that is not a good token or not the
@@ -36,10 +35,7 @@ pub async fn introspect(
     let form = read_form(&headers, &body)?;
     let address = arrival.address;
     let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
-    let Some(token) = form.only("token") else {
-        let detail = "`token` is missing or repeated";
-        return Err(OAuthError(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", detail)));
-    };
+    let token = token_parameter(&form)?;
     let reply = match inspect(&app, token.as_bytes()).await? {
         Some(authentic) if may_see(&app, &proved, authentic.claims()).await? => {
             let mut reply = serde_json::to_value(authentic.claims())
@@ -82,9 +78,7 @@ async fn may_see(app: &App, proved: &Proved, claims: &Claims) -> Result<bool, St
     if claims.client_id == proved.caller.client {
         return Ok(true);
     }
-    let row = policies::latest(&mut app.store.read().await?, &proved.policy).await?;
-    let Some(row) = row else { return Ok(false) };
-    let policy = Policy::from_json(row.body.as_bytes())
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    Ok(policy.grants("scrip:feed") && policy.serves().contains(&claims.aud))
+    let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
+    Ok(policy
+        .is_some_and(|policy| policy.grants("scrip:feed") && policy.serves().contains(&claims.aud)))
 }

@@ -19,10 +19,10 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{self, Caller, Form, Proved, Unproved};
 use crate::error::{Failure, OAuthError};
-use crate::policy::{self, Approved, Denial, Policy};
+use crate::policy::{self, Approved, Denial};
 use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
-use crate::store::{StoreError, policies};
+use crate::store::StoreError;
 use request::{LlmInference, MintRequest, RequestError};
 
 /// Where it is served; also the route under which its `Idempotency-Key`s are remembered.
@@ -180,10 +180,9 @@ async fn consider(
     let request = MintRequest::parse(
         parameters.map(|(n, v)| (Cow::from(n.as_str()), Cow::from(v.as_str()))),
     )?;
-    let row = policies::latest(&mut app.store.read().await?, &proved.policy).await?;
-    let row = row.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;
-    let policy = Policy::from_json(row.body.as_bytes())
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
+    let policy =
+        policy.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;
     let approved = policy::judge(&proved.caller, &request, &policy, &app.config.issuer)?;
     if app.config.alg(approved.audience()) == Alg::RS256 {
         approved.fits(RSA_SIGNATURE_BYTES)?;
@@ -219,6 +218,17 @@ pub fn read_form(headers: &HeaderMap, body: &[u8]) -> Result<Form, OAuthError> {
     }
     Form::parse(body).map_err(|error| {
         OAuthError(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", error.to_string()))
+    })
+}
+
+/// The one `token` of a form (RFC 7009 section 2.1, RFC 7662 section 2.1).
+///
+/// # Errors
+/// 400 `invalid_request` where it is missing or repeated.
+pub fn token_parameter(form: &Form) -> Result<&str, OAuthError> {
+    form.only("token").ok_or_else(|| {
+        let detail = "`token` is missing or repeated";
+        OAuthError(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", detail))
     })
 }
 

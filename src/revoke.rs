@@ -25,7 +25,7 @@ use crate::caller::{self, Caller, Means, operator};
 use crate::deny::{PublishError, subject};
 use crate::error::{Failure, OAuthError, Problem};
 use crate::introspect::inspect;
-use crate::mint::{NO_STORE, read_form};
+use crate::mint::{NO_STORE, read_form, token_parameter};
 use crate::router::{Arrival, RequestId};
 use crate::signer::{self, Purpose, rotation};
 use crate::store::revocations::Revocation;
@@ -113,10 +113,7 @@ pub async fn by_token(
     let form = read_form(&headers, &body)?;
     let address = arrival.address;
     let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
-    let Some(token) = form.only("token") else {
-        let detail = "`token` is missing or repeated";
-        return Err(OAuthError(Failure::new(StatusCode::BAD_REQUEST, "invalid_request", detail)));
-    };
+    let token = token_parameter(&form)?;
     // A forged token makes no entry: the signature is checked before anything else happens.
     if let Some(authentic) = inspect(&app, token.as_bytes()).await? {
         let claims = authentic.claims();

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, StatusCode};
 use scrip_token::{Digest, QualifiedName};
 use serde_json::{Value, json};
 
-use super::{current_policy, is_json};
+use super::is_json;
 use crate::app::App;
 use crate::audit::Event;
-use crate::caller::{Caller, Means, operator};
+use crate::caller::{Caller, Means, current_policy, operator};
 use crate::error::{Failure, Problem};
 use crate::mint::idempotency_key;
 use crate::policy::{Policy, ScopeGrant};

@@ -17,9 +17,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Change, Page, current_policy, named, read, rfc3339};
+use super::{Asked, Change, Page, named, read, rfc3339};
 use crate::app::App;
-use crate::caller::{Means, operator};
+use crate::caller::{Means, current_policy, operator};
 use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::mint::NO_STORE;

@@ -11,10 +11,10 @@ use scrip_verify::{
     Verifier,
 };
 
-use super::{Caller, Unproved, authenticate_basic};
+use super::{Caller, Unproved, authenticate_basic, current_policy};
 use crate::app::App;
-use crate::policy::{OPERATOR_ENV, Policy};
-use crate::store::{self, Reader, StoreError, policies};
+use crate::policy::OPERATOR_ENV;
+use crate::store::{self, Reader, StoreError};
 use crate::{clock, deny, signer};
 
 /// How an operator may prove itself at an endpoint.
@@ -69,9 +69,7 @@ async fn by_secret(
 ) -> Result<Caller, Unproved> {
     let proved = authenticate_basic(app, headers, address, arrival).await?;
     let mut session = app.store.read_reserved().await?;
-    let row = policies::latest(&mut session, &proved.policy).await?;
-    let policy = row.map(|row| Policy::from_json(row.body.as_bytes())).transpose();
-    let policy = policy.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let policy = current_policy(&mut session, &proved.policy).await?;
     match policy.filter(|policy| proved.embedded && policy.grants(scope)) {
         // A token would neither be minted for this address nor be taken from it.
         Some(policy) if !policy.admits(address) => Err(Unproved::Elsewhere),
