@@ -155,6 +155,7 @@ async fn n82_a_frozen_origin_is_left_for_another() {
         json!({"epoch": issuer.epoch, "batches": [], "heartbeat": issuer.heartbeat(), "more": false})
     });
     origin.fault("/v1/deny/batches", Fault::Body(frozen.to_string().into()));
+    origin.fault("/v1/deny/stream", Fault::Hang);
     origin.with(|issuer| issuer.revoke(vec![revoked(1)]));
     until(&reader, "the other origin's batch", |view| seq(view) == 1).await;
     assert!(live.asked("/v1/deny/stream") + live.asked("/v1/deny/batches") > 0);

@@ -141,6 +141,11 @@ impl Origin {
         self.0.faults.lock().unwrap().insert(path, fault);
     }
 
+    fn fault_at(&self, path: &str) -> Option<Fault> {
+        let faults = self.0.faults.lock().unwrap();
+        faults.iter().find(|(begin, _)| path.starts_with(**begin)).map(|(_, fault)| fault.clone())
+    }
+
     pub(crate) fn heal(&self) {
         self.0.faults.lock().unwrap().clear();
     }
@@ -170,27 +175,36 @@ async fn misbehave(State(origin): State<Origin>, request: Request, next: Next) -
     let authorization = request.headers().get("authorization");
     let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
     origin.0.asked.lock().unwrap().push((path.clone(), authorization));
-    let fault = {
-        let faults = origin.0.faults.lock().unwrap();
-        faults.iter().find(|(begin, _)| path.starts_with(**begin)).map(|(_, fault)| fault.clone())
-    };
-    let bytes = |pause: Duration, chunk: &'static [u8]| {
-        let stream = futures_util::stream::unfold((), move |()| async move {
-            tokio::time::sleep(pause).await;
-            Some((Ok::<_, Infallible>(Bytes::from_static(chunk)), ()))
-        });
-        Body::from_stream(stream).into_response()
-    };
-    match fault {
-        None => next.run(request).await,
-        Some(Fault::Status(status)) => StatusCode::from_u16(status).unwrap().into_response(),
-        Some(Fault::Body(body)) => body.into_response(),
-        Some(Fault::Redirect(to)) => {
-            (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
+    if let Some(fault) = origin.fault_at(&path) {
+        return fault.response().await;
+    }
+    let response = next.run(request).await;
+    // What was answered while a fault was being set is not let out either.
+    match origin.fault_at(&path) {
+        Some(fault) => fault.response().await,
+        None => response,
+    }
+}
+
+impl Fault {
+    async fn response(self) -> Response {
+        let bytes = |pause: Duration, chunk: &'static [u8]| {
+            let stream = futures_util::stream::unfold((), move |()| async move {
+                tokio::time::sleep(pause).await;
+                Some((Ok::<_, Infallible>(Bytes::from_static(chunk)), ()))
+            });
+            Body::from_stream(stream).into_response()
+        };
+        match self {
+            Self::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+            Self::Body(body) => body.into_response(),
+            Self::Redirect(to) => {
+                (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response()
+            }
+            Self::Hang => std::future::pending().await,
+            Self::Drip => bytes(Duration::from_millis(100), b"x"),
+            Self::Endless => bytes(Duration::ZERO, &[b'x'; 65536]),
         }
-        Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Drip) => bytes(Duration::from_millis(100), b"x"),
-        Some(Fault::Endless) => bytes(Duration::ZERO, &[b'x'; 65536]),
     }
 }
 
