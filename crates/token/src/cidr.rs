@@ -116,7 +116,6 @@ impl From<Cidr> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn n30_one_network_has_one_spelling() {
@@ -156,26 +155,5 @@ mod tests {
         assert!(!ten.contains("64:ff9b::a00:1".parse().unwrap()));
         assert!(!Cidr::parse("::/0").unwrap().contains("10.0.0.1".parse().unwrap()));
         assert!(!Cidr::parse("0.0.0.0/0").unwrap().contains("2001:db8::1".parse().unwrap()));
-    }
-
-    proptest! {
-        #[test]
-        fn containment_agrees_with_ipnet(bits: u32, prefix in 0u8..=32, address: u32) {
-            let theirs = ipnet::Ipv4Net::new(bits.into(), prefix).unwrap().trunc();
-            let ours = Cidr::parse(&theirs.to_string()).unwrap();
-            let near = theirs.network().to_bits() ^ (address >> prefix.min(31));
-            for ip in [std::net::Ipv4Addr::from_bits(address), near.into()] {
-                prop_assert_eq!(ours.contains(ip.into()), theirs.contains(&ip));
-            }
-        }
-
-        #[test]
-        fn containment_agrees_with_ipnet_v6(bits: u128, prefix in 0u8..=128, flip in 0u32..128) {
-            let theirs = ipnet::Ipv6Net::new(bits.into(), prefix).unwrap().trunc();
-            let Ok(ours) = Cidr::parse(&theirs.to_string()) else { return Ok(()) };
-            let ip = Ipv6Addr::from_bits(bits ^ (1 << flip));
-            prop_assume!(ip.to_ipv4_mapped().is_none());
-            prop_assert_eq!(ours.contains(ip.into()), theirs.contains(&ip));
-        }
     }
 }

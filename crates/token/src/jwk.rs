@@ -1,12 +1,17 @@
 //! Public keys as JSON Web Keys (RFC 7517), and sets of them read member by member.
 
+use std::fmt;
+
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::compact::{base64url, from_base64url};
 use crate::json;
+use crate::limits::MAX_JSON_MEMBERS;
 use crate::signature::{Alg, VerifyingKey};
 
 /// Largest key set that is read, in bytes.
@@ -132,15 +137,19 @@ pub enum Odd {
     /// `alg` does not go with the key type.
     #[error("`alg` contradicts the key type")]
     Contradiction,
-    /// `kid` is missing or not the thumbprint.
+    /// `kid` is not the thumbprint.
     #[error("`kid` is not the RFC 7638 thumbprint")]
     Kid,
-    /// The key does not parse: off the curve, degenerate, or of a refused size.
+    /// The key does not parse: off the curve, degenerate, or of a refused size
+    /// ([`VerifyingKey::new`]).
     #[error("unusable key")]
     Key,
-    /// The same key once more: a `kid` is a thumbprint, so two keys never share one.
+    /// The same key once more.
     #[error("repeated `kid`")]
     Repeated,
+    /// A good key whose `kid` an odd member claims too. Which of the two is meant, nobody can say.
+    #[error("`kid` is also that of an odd key")]
+    Conflict,
     /// Beyond [`MAX_SET_KEYS`].
     #[error("too many keys")]
     TooMany,
@@ -167,32 +176,38 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a JWK Set (RFC 7517 section 5). An odd member never spoils its neighbours.
+    /// Reads a JWK Set (RFC 7517 section 5). An odd member never spoils its neighbours, unless it
+    /// claims the `kid` of one.
     ///
     /// # Errors
-    /// [`KeySetError`] where the document as a whole is not a key set.
+    /// [`KeySetError`] where the document as a whole is not a key set, or ambiguous outside the
+    /// keys themselves.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
-        #[derive(Deserialize)]
-        struct Document<'d> {
-            #[serde(borrow)]
-            keys: Vec<&'d RawValue>,
-        }
         if document.len() > MAX_SET_BYTES {
             return Err(KeySetError::TooLong(document.len()));
         }
-        let Document { keys } = serde_json::from_slice(document).map_err(json::JsonError::from)?;
+        let Document { keys, rest } =
+            serde_json::from_slice(document).map_err(json::JsonError::from)?;
+        rest.iter().try_for_each(|raw| json::unambiguous(raw.get().as_bytes()))?;
         Ok(Self::from_members(keys.iter().map(|raw| raw.get())))
     }
 
     /// Reads keys given one by one as JSON texts.
     pub fn from_members<'m>(members: impl IntoIterator<Item = &'m str>) -> Self {
+        let mut members = members.into_iter();
+        let readings: Vec<Reading> = members.by_ref().take(MAX_SET_KEYS).map(read).collect();
+        let claimed: Vec<String> = readings
+            .iter()
+            .filter(|reading| reading.key.is_err())
+            .filter_map(|reading| reading.kid.clone())
+            .collect();
+
         let mut set = Self::default();
-        for (position, member) in members.into_iter().enumerate() {
-            if position == MAX_SET_KEYS {
-                set.odd.push((position, Odd::TooMany));
-                break;
-            }
-            match parse_member(member) {
+        for (position, Reading { key, .. }) in readings.into_iter().enumerate() {
+            match key {
+                Ok((jwk, _)) if claimed.contains(&jwk.kid) => {
+                    set.odd.push((position, Odd::Conflict));
+                }
                 Ok((jwk, _)) if set.keys.iter().any(|(known, _)| known.kid == jwk.kid) => {
                     set.odd.push((position, Odd::Repeated));
                 }
@@ -200,174 +215,147 @@ impl KeySet {
                 Err(odd) => set.odd.push((position, odd)),
             }
         }
+        if members.next().is_some() {
+            set.odd.push((MAX_SET_KEYS, Odd::TooMany));
+        }
         set
     }
 }
 
-/// The members of a JWK that are looked at (RFC 7517 section 4, RFC 7518 section 6).
-#[derive(Deserialize)]
-struct Member {
-    kty: String,
-    crv: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    kid: Option<String>,
-    alg: Option<String>,
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    key_ops: Option<Vec<String>>,
-    #[serde(flatten)]
-    rest: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
+/// A JWK Set with its keys unread, so that one of them cannot spoil the others.
+struct Document<'d> {
+    keys: Vec<&'d RawValue>,
+    rest: Vec<&'d RawValue>,
 }
 
-const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+impl<'de> Deserialize<'de> for Document<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
 
-fn parse_member(text: &str) -> Result<(Jwk, VerifyingKey), Odd> {
-    let member: Member = json::read(text.as_bytes()).map_err(|_| Odd::Malformed)?;
-    if member.kty == "oct" || PRIVATE.iter().any(|name| member.rest.contains_key(*name)) {
-        return Err(Odd::Private);
-    }
-    let verifies = |ops: &Vec<String>| ops.iter().any(|op| op == "verify");
-    if member.usage.as_deref().is_some_and(|usage| usage != "sig")
-        || !member.key_ops.as_ref().is_none_or(verifies)
-    {
-        return Err(Odd::Purpose);
-    }
-    let bytes =
-        |text: &Option<String>| text.as_deref().and_then(from_base64url).ok_or(Odd::Malformed);
-    let coordinate = |text| bytes(text)?.try_into().map_err(|_| Odd::Malformed);
-    let (implied, material) = match (member.kty.as_str(), member.crv.as_deref()) {
-        ("EC", Some("P-256")) => {
-            let (x, y) = (coordinate(&member.x)?, coordinate(&member.y)?);
-            (Alg::ES256, Material::P256 { x, y })
-        }
-        ("OKP", Some("Ed25519")) => (Alg::EdDSA, Material::Ed25519 { x: coordinate(&member.x)? }),
-        ("RSA", None) => {
-            let (n, e) = (bytes(&member.n)?, bytes(&member.e)?);
-            if n.first().is_none_or(|b| *b == 0) || e.first().is_none_or(|b| *b == 0) {
-                return Err(Odd::Malformed);
+        impl<'de> Visitor<'de> for Members {
+            type Value = Document<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JWK Set")
             }
-            (Alg::RS256, Material::Rsa { n, e })
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut seen: Vec<String> = Vec::new();
+                let (mut keys, mut rest) = (None, Vec::new());
+                while let Some(name) = map.next_key()? {
+                    if seen.contains(&name) || seen.len() == MAX_JSON_MEMBERS {
+                        return Err(A::Error::custom("duplicate members, or too many"));
+                    }
+                    match name.as_str() {
+                        "keys" => keys = Some(map.next_value()?),
+                        _ => rest.push(map.next_value()?),
+                    }
+                    seen.push(name);
+                }
+                let keys = keys.ok_or_else(|| A::Error::missing_field("keys"))?;
+                Ok(Document { keys, rest })
+            }
         }
-        _ => return Err(Odd::Unsupported),
-    };
-    match member.alg.as_deref() {
-        Some(alg) if implied.is_spelt(alg) => {}
-        None => {}
-        Some(alg) if Alg::is_known(alg) => return Err(Odd::Contradiction),
-        Some(_) => return Err(Odd::Unsupported),
+
+        deserializer.deserialize_map(Members)
     }
-    let kid = material.thumbprint();
-    if member.kid.is_some_and(|given| given != kid) {
-        return Err(Odd::Kid);
-    }
-    let jwk = Jwk { alg: implied, kid, material };
-    let key = VerifyingKey::new(&jwk).map_err(|_| Odd::Key)?;
-    Ok((jwk, key))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
+/// What one member of a set says.
+struct Reading {
+    /// The `kid` that it claims: the one that it names, else its thumbprint.
+    kid: Option<String>,
+    key: Result<(Jwk, VerifyingKey), Odd>,
+}
 
-    /// RFC 8037 appendix A.2 and A.3.
-    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-    const KID: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+fn read(text: &str) -> Reading {
+    let Ok(member) = json::read(text.as_bytes()).map(Member) else {
+        return Reading { kid: None, key: Err(Odd::Malformed) };
+    };
+    let material = member.material();
+    let thumbprint = material.as_ref().ok().map(|(_, material)| material.thumbprint());
+    let kid = member.text("kid").ok().flatten().map(str::to_owned).or(thumbprint);
+    Reading { kid, key: member.key(material) }
+}
 
-    fn okp() -> Value {
-        json!({"kty": "OKP", "crv": "Ed25519", "x": X, "kid": KID, "alg": "EdDSA", "use": "sig"})
-    }
+/// A JWK as it stands in a set.
+struct Member(Map<String, Value>);
 
-    fn with(member: &str, value: Value) -> Value {
-        let mut jwk = okp();
-        jwk[member] = value;
-        jwk
-    }
-
-    fn odd(jwk: &Value) -> Option<Odd> {
-        let document = json!({"keys": [okp_other(), jwk]}).to_string();
-        let set = KeySet::parse(document.as_bytes()).unwrap();
-        assert!(set.keys.iter().any(|(key, _)| key.alg == Alg::ES256), "the neighbour is spoilt");
-        set.odd.first().map(|(position, odd)| {
-            assert_eq!(*position, 1);
-            *odd
-        })
-    }
-
-    /// RFC 7517 appendix A.1.
-    fn okp_other() -> Value {
-        json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
-            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"})
-    }
-
-    #[test]
-    fn rfc8037_thumbprint_and_round_trip() {
-        let set = KeySet::parse(json!({"keys": [okp()]}).to_string().as_bytes()).unwrap();
-        let (jwk, _) = &set.keys[0];
-        assert_eq!(jwk.kid, KID);
-        assert_eq!(serde_json::to_value(jwk).unwrap(), okp());
-    }
-
-    #[test]
-    fn n13_n108_odd_keys_are_left_out_by_name_and_spoil_nothing() {
-        assert_eq!(odd(&okp()), None);
-        assert_eq!(odd(&with("later", json!({"x": 1}))), None);
-        for (jwk, expected) in [
-            (with("use", json!("enc")), Odd::Purpose),
-            (with("key_ops", json!(["encrypt"])), Odd::Purpose),
-            (with("key_ops", json!([])), Odd::Purpose),
-            (with("alg", json!("ES256")), Odd::Contradiction),
-            (with("alg", json!("HS256")), Odd::Unsupported),
-            (with("crv", json!("Ed448")), Odd::Unsupported),
-            (with("kty", json!("AKP")), Odd::Unsupported),
-            (with("kty", json!("EC")), Odd::Unsupported),
-            (with("kid", json!("other")), Odd::Kid),
-            (with("d", json!("AAAA")), Odd::Private),
-            (json!({"kty": "oct", "k": "AAAA"}), Odd::Private),
-            (with("x", json!("AAAA")), Odd::Malformed),
-            (with("x", json!(7)), Odd::Malformed),
-            (with("x", json!("AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")), Odd::Kid),
-            (json!(null), Odd::Malformed),
-            (json!("key"), Odd::Malformed),
-        ] {
-            assert_eq!(odd(&jwk), Some(expected), "{jwk}");
+impl Member {
+    /// Judges the whole member. Private material comes first: nothing else is as bad.
+    fn key(&self, material: Result<(Alg, Material), Odd>) -> Result<(Jwk, VerifyingKey), Odd> {
+        /// RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037 section 2, RFC 9964 section 3.
+        const SECRET: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+        let is_symmetric = self.0.get("kty").is_some_and(|kty| kty == "oct");
+        if is_symmetric || SECRET.iter().any(|name| self.0.contains_key(*name)) {
+            return Err(Odd::Private);
         }
-        let mut small = with("x", json!("AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
-        small.as_object_mut().unwrap().remove("kid");
-        assert_eq!(odd(&small), Some(Odd::Key));
-        let mut off = okp_other();
-        off["y"] = off["x"].clone();
-        assert_eq!(odd(&off), Some(Odd::Key));
-    }
-
-    #[test]
-    fn n19_a_key_with_a_duplicate_member_is_left_out() {
-        let twice = okp().to_string().replacen('{', "{\"kid\":\"x\",", 1);
-        let set = KeySet::parse(format!(r#"{{"keys":[{twice}]}}"#).as_bytes()).unwrap();
-        assert_eq!(set.odd, [(0, Odd::Malformed)]);
-    }
-
-    #[test]
-    fn n36_n100_n104_documents_are_bounded_and_shaped() {
-        for bad in ["", "{}", "null", "[]", "<html>", r#"{"keys":null}"#, r#"{"keys":{}}"#] {
-            assert!(KeySet::parse(bad.as_bytes()).is_err(), "{bad}");
+        self.check_purpose()?;
+        let (alg, material) = material?;
+        match self.text("alg")? {
+            Some(given) if alg.is_spelt(given) => {}
+            None => {}
+            Some(given) if Alg::is_known(given) => return Err(Odd::Contradiction),
+            Some(_) => return Err(Odd::Unsupported),
         }
-        assert!(KeySet::parse(br#"{"keys":[]}"#).unwrap().keys.is_empty());
-        let long = format!(r#"{{"keys":[],"pad":"{}"}}"#, "x".repeat(MAX_SET_BYTES));
-        assert!(matches!(KeySet::parse(long.as_bytes()), Err(KeySetError::TooLong(_))));
-        let many = json!({"keys": vec![json!({"kty": "AKP"}); 10_000]}).to_string();
-        assert!(KeySet::parse(many.as_bytes()).is_err());
-        let many = json!({"keys": vec![json!({"kty": "AKP"}); 40]}).to_string();
-        let set = KeySet::parse(many.as_bytes()).unwrap();
-        assert_eq!(set.odd.last(), Some(&(MAX_SET_KEYS, Odd::TooMany)));
+        let kid = material.thumbprint();
+        if self.text("kid")?.is_some_and(|given| given != kid) {
+            return Err(Odd::Kid);
+        }
+        let jwk = Jwk { alg, kid, material };
+        let key = VerifyingKey::new(&jwk).map_err(|_| Odd::Key)?;
+        Ok((jwk, key))
     }
 
-    #[test]
-    fn a_repeated_kid_counts_once() {
-        let set = KeySet::parse(json!({"keys": [okp(), okp()]}).to_string().as_bytes()).unwrap();
-        assert_eq!((set.keys.len(), set.odd), (1, vec![(1, Odd::Repeated)]));
+    /// `use` and `key_ops` (RFC 7517 sections 4.2 and 4.3), each where it is present.
+    fn check_purpose(&self) -> Result<(), Odd> {
+        /// How many operations there are.
+        const KEY_OPS: usize = 8;
+        if self.text("use")?.is_some_and(|usage| usage != "sig") {
+            return Err(Odd::Purpose);
+        }
+        let Some(ops) = self.0.get("key_ops") else { return Ok(()) };
+        let ops = ops.as_array().filter(|ops| ops.len() <= KEY_OPS).ok_or(Odd::Malformed)?;
+        let is_new = |at: usize| ops.iter().take(at).all(|before| Some(before) != ops.get(at));
+        if !ops.iter().all(Value::is_string) || !(0..ops.len()).all(is_new) {
+            return Err(Odd::Malformed);
+        }
+        if ops.iter().any(|op| op == "verify") { Ok(()) } else { Err(Odd::Purpose) }
+    }
+
+    /// The key material, and the one algorithm that goes with it.
+    fn material(&self) -> Result<(Alg, Material), Odd> {
+        let kty = self.text("kty")?.ok_or(Odd::Malformed)?;
+        match (kty, self.text("crv")?) {
+            ("EC", Some("P-256")) => {
+                let (x, y) = (self.coordinate("x")?, self.coordinate("y")?);
+                Ok((Alg::ES256, Material::P256 { x, y }))
+            }
+            ("OKP", Some("Ed25519")) => {
+                Ok((Alg::EdDSA, Material::Ed25519 { x: self.coordinate("x")? }))
+            }
+            ("RSA", None) => {
+                let (n, e) = (self.bytes("n")?, self.bytes("e")?);
+                Ok((Alg::RS256, Material::Rsa { n, e }))
+            }
+            _ => Err(Odd::Unsupported),
+        }
+    }
+
+    /// Always its full 32 bytes (RFC 7518 section 6.2.1.2).
+    fn coordinate(&self, name: &str) -> Result<[u8; 32], Odd> {
+        self.bytes(name)?.try_into().map_err(|_| Odd::Malformed)
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, Odd> {
+        self.text(name)?.and_then(from_base64url).ok_or(Odd::Malformed)
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Odd> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Odd::Malformed),
+        }
     }
 }

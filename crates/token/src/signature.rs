@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::compact::{Header, Typ, base64url};
+use crate::compact::{Typ, base64url};
 use crate::jwk::{Jwk, Material};
 
 /// Signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
@@ -69,7 +69,6 @@ impl std::str::FromStr for Alg {
 pub struct SigningKey {
     pair: Pair,
     public: Jwk,
-    kid: String,
 }
 
 enum Pair {
@@ -87,6 +86,9 @@ pub enum KeyError {
     /// RSA outside 2048 to 4096 bits.
     #[error("RSA modulus is not 2048 to 4096 bits")]
     RsaSize,
+    /// An RSA exponent that is even, below 2^16 or not below 2^32.
+    #[error("RSA exponent is not odd and of 17 to 32 bits")]
+    RsaExponent,
     /// The primitive failed.
     #[error("signing failed")]
     Signing,
@@ -96,7 +98,8 @@ impl SigningKey {
     /// Reads a PKCS#8 document (RFC 5958).
     ///
     /// # Errors
-    /// [`KeyError`] where it is not a key of `alg`, or RSA outside 2048 to 4096 bits.
+    /// [`KeyError`] where it is not a key of `alg`, or its public half is none that
+    /// [`VerifyingKey::new`] takes.
     pub fn from_pkcs8(alg: Alg, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let rejected = KeyError::Rejected(alg);
         let (pair, material) = match alg {
@@ -115,9 +118,6 @@ impl SigningKey {
             }
             Alg::RS256 => {
                 let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| rejected)?;
-                if !(256..=512).contains(&pair.public_modulus_len()) {
-                    return Err(KeyError::RsaSize);
-                }
                 let public = pair.public_key();
                 let material = Material::rsa(
                     public.modulus().big_endian_without_leading_zero(),
@@ -126,8 +126,9 @@ impl SigningKey {
                 (Pair::Rs256(pair), material)
             }
         };
-        let kid = material.thumbprint();
-        Ok(Self { pair, public: Jwk { alg, kid: kid.clone(), material }, kid })
+        let public = Jwk { alg, kid: material.thumbprint(), material };
+        VerifyingKey::new(&public)?; // what nobody would verify is not signed
+        Ok(Self { pair, public })
     }
 
     /// The algorithm.
@@ -139,7 +140,7 @@ impl SigningKey {
     /// RFC 7638 SHA-256 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.public.kid
     }
 
     /// The public half.
@@ -153,15 +154,10 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Signing`] where the primitive fails.
     pub fn sign(&self, typ: Typ, payload: &[u8]) -> Result<String, KeyError> {
-        let header = Header {
-            alg: self.alg().as_str().to_owned(),
-            typ: typ.as_str().to_owned(),
-            kid: self.kid.clone(),
-        };
-        let header = serde_json::to_vec(&header).map_err(|_| KeyError::Signing)?;
-        let mut jws = base64url(header);
-        jws.push('.');
-        jws.push_str(&base64url(payload));
+        // Every one of the three is plain ASCII; nothing needs escaping.
+        let (alg, typ, kid) = (self.alg(), typ.as_str(), self.kid());
+        let header = format!(r#"{{"alg":"{alg}","typ":"{typ}","kid":"{kid}"}}"#);
+        let mut jws = format!("{}.{}", base64url(header), base64url(payload));
         let signature = self.sign_bytes(jws.as_bytes())?;
         jws.push('.');
         jws.push_str(&base64url(signature));
@@ -192,7 +188,7 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({} {})", self.alg(), self.kid)
+        write!(f, "SigningKey({} {})", self.alg(), self.kid())
     }
 }
 
@@ -207,8 +203,11 @@ impl VerifyingKey {
     /// Parses public key material for its algorithm.
     ///
     /// # Errors
-    /// [`KeyError`] for a point off the curve, a small-order or non-canonical Ed25519 point, RSA
-    /// outside 2048 to 4096 bits or with an unusable exponent.
+    /// [`KeyError`] for a P-256 point off the curve, a small-order or non-canonical Ed25519 point,
+    /// an RSA modulus that is even or outside 2048 to 4096 bits (RFC 7518 section 3.3 sets the
+    /// lower bound), and an RSA exponent that is even, below 2^16 (FIPS 186-5 appendix A.1.1) or
+    /// not below 2^32 (which would make a verification as dear as its author likes). 32 bytes that
+    /// encode no Ed25519 point at all are taken, and verify nothing.
     pub fn new(jwk: &Jwk) -> Result<Self, KeyError> {
         let rejected = KeyError::Rejected(jwk.alg);
         let key = match (&jwk.material, jwk.alg) {
@@ -220,12 +219,13 @@ impl VerifyingKey {
                 ParsedPublicKey::new(&ED25519, x).map_err(|_| rejected)?
             }
             (Material::Rsa { n, e }, Alg::RS256) => {
-                let bits = n.len() * 8 - n.first().map_or(0, |b| b.leading_zeros() as usize);
-                if !(2048..=4096).contains(&bits) {
+                if !(2048..=4096).contains(&bits(n)) {
                     return Err(KeyError::RsaSize);
                 }
-                let odd = e.last().is_some_and(|b| b % 2 == 1);
-                if !odd || e.len() > 4 || e == &[1] {
+                if !(17..=32).contains(&bits(e)) || is_even(e) {
+                    return Err(KeyError::RsaExponent);
+                }
+                if is_even(n) {
                     return Err(rejected);
                 }
                 RsaPublicKeyComponents { n, e }
@@ -250,6 +250,18 @@ impl VerifyingKey {
             return false;
         }
         self.key.verify_sig(message, signature).is_ok()
+    }
+}
+
+fn is_even(integer: &[u8]) -> bool {
+    integer.last().is_none_or(|last| last % 2 == 0)
+}
+
+/// The length of a big-endian integer in bits; 0 where it is not in its shortest form.
+fn bits(integer: &[u8]) -> usize {
+    match integer.first() {
+        None | Some(0) => 0,
+        Some(first) => integer.len() * 8 - first.leading_zeros() as usize,
     }
 }
 
