@@ -12,3 +12,4 @@ mod rejection;
 mod request;
 mod signature;
 mod time;
+mod wycheproof;

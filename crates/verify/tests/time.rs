@@ -34,14 +34,35 @@ fn n21_n23_the_first_and_the_last_second() {
 }
 
 #[test]
+fn n23_every_second_of_a_life_has_one_verdict() {
+    for life in [60, 300, MAX_LIFETIME, MAX_LIFETIME + 1] {
+        let token = EDDSA.token(&with("exp", json!(IAT + life)));
+        let trust = Trust::one(&ISSUER, Information::Unfollowed);
+        for now in IAT - 10..IAT + life + 10 {
+            let verdict = verifier().authenticate(token.as_bytes(), now, &trust);
+            let expected = match () {
+                () if now < IAT - 5 => "not-yet-valid",
+                () if now > IAT + life + 4 => "expired",
+                () if life > 900 => "lives-too-long",
+                () => "ok",
+            };
+            let verdict = verdict.map_or_else(|rejection| rejection.code(), |_| "ok");
+            assert_eq!(verdict, expected, "{life} {now}");
+        }
+    }
+}
+
+#[test]
 fn n22_a_life_longer_than_allowed_is_refused_however_well_signed() {
     let living = |seconds: u64| with("exp", json!(IAT + seconds));
     let short = verifier().max_lifetime(120);
     let boastful = verifier().max_lifetime(u64::MAX);
     for (verifier, seconds, expected) in [
+        (&verifier(), MAX_LIFETIME - 1, "ok"),
         (&verifier(), MAX_LIFETIME, "ok"),
         (&verifier(), MAX_LIFETIME + 1, "lives-too-long"),
         (&verifier(), 1 << 40, "lives-too-long"),
+        (&short, 119, "ok"),
         (&short, 120, "ok"),
         (&short, 121, "lives-too-long"),
         (&boastful, MAX_LIFETIME, "ok"),
