@@ -1,8 +1,9 @@
 //! Hostile keys.
 
-use scrip_token::compact::base64url;
-use scrip_token::jwk::Odd;
-use scrip_token::signature::Alg;
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use scrip_token::compact::{base64url, from_base64url};
+use scrip_token::jwk::{Jwk, Material, Odd};
+use scrip_token::signature::{Alg, KeyError, VerifyingKey};
 use serde_json::{Value, json};
 
 use crate::jose::load;
@@ -136,7 +137,16 @@ fn n7_an_ed25519_point_is_canonical_and_of_full_order() {
     ] {
         assert_eq!(verdict(&with(okp(), "x", x)), Err(Odd::Key), "{x}");
     }
+    let [p_minus_2, second_byte_less, last_but_one_less] =
+        [(0, 0xeb), (1, 0xfe), (30, 0xfe)].map(|(at, byte)| {
+            let mut y = [0xff; 32];
+            (y[31], y[at]) = (0x7f, byte);
+            base64url(y)
+        });
     for (y, x, expected) in [
+        ("p - 2", &*p_minus_2, Ok(Alg::EdDSA)),
+        ("p + 18 - 2^8", &*second_byte_less, Ok(Alg::EdDSA)),
+        ("p + 18 - 2^240", &*last_but_one_less, Ok(Alg::EdDSA)),
         ("3", "AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Ok(Alg::EdDSA)),
         ("3 + p", "8P_______________________________________38", Err(Odd::Key)),
         ("3 + p, odd x", "8P________________________________________8", Err(Odd::Key)),
@@ -144,6 +154,19 @@ fn n7_an_ed25519_point_is_canonical_and_of_full_order() {
     ] {
         assert_eq!(verdict(&with(okp(), "x", x)), expected, "{y}");
     }
+}
+
+#[test]
+fn n7_an_ed25519_signature_has_an_r_of_full_order() {
+    // Who knows the private key of RFC 8037 appendix A.1 can make R the neutral element: with
+    // S = H(R, A, M) * a it satisfies the equation of RFC 8032 section 5.1.7, and the primitive.
+    let signature = from_base64url(
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABSCi4lsPEVR6muKthI7Xcxx3-Z8ahxLTY0VdNE2zOsBA",
+    )
+    .unwrap();
+    let primitive = UnparsedPublicKey::new(&ED25519, from_base64url(X).unwrap());
+    assert!(primitive.verify(b"message", &signature).is_ok());
+    assert!(!load(&okp()).unwrap().verify(b"message", &signature));
 }
 
 #[test]
@@ -259,5 +282,24 @@ fn n17_material_has_one_spelling() {
     {
         let jwk = with(rsa(2048), member, odd);
         assert_eq!(verdict(&jwk), Err(Odd::Malformed), "{member} {odd}");
+    }
+}
+
+#[test]
+fn n3_a_key_is_for_the_algorithm_of_its_material() {
+    let rsa = |n: &[u8], e: &[u8]| Material::Rsa { n: n.to_vec(), e: e.to_vec() };
+    let (n, e) = (&[0xa5; 256][..], &[1, 0, 1][..]);
+    let ed25519 = Material::Ed25519 { x: from_base64url(X).unwrap().try_into().unwrap() };
+    for (alg, material, expected) in [
+        (Alg::EdDSA, ed25519.clone(), None),
+        (Alg::ES256, ed25519.clone(), Some(KeyError::Rejected(Alg::ES256))),
+        (Alg::RS256, ed25519, Some(KeyError::Rejected(Alg::RS256))),
+        (Alg::RS256, rsa(n, e), None),
+        (Alg::EdDSA, rsa(n, e), Some(KeyError::Rejected(Alg::EdDSA))),
+        (Alg::RS256, rsa(&n[1..], e), Some(KeyError::RsaSize)),
+        (Alg::RS256, rsa(n, &[3]), Some(KeyError::RsaExponent)),
+    ] {
+        let jwk = Jwk { alg, kid: material.thumbprint(), material };
+        assert_eq!(VerifyingKey::new(&jwk).err(), expected, "{jwk:?}");
     }
 }

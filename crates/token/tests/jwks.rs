@@ -1,6 +1,7 @@
 //! Key sets: what becomes of each key beside the others.
 
 use scrip_token::jwk::{KeySet, KeySetError, MAX_SET_BYTES, MAX_SET_KEYS, Odd};
+use scrip_token::limits::MAX_JSON_MEMBERS;
 use scrip_token::signature::Alg;
 use serde_json::{Value, json};
 
@@ -160,8 +161,11 @@ fn n19_n31_the_document_around_the_keys_is_strict_too() {
     ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
-    let many: String = (0..100).map(|n| format!(r#""{n}":0,"#)).collect();
-    assert!(parse(&format!(r#"{{{many}"keys":[KEY]}}"#)).is_err());
+    let wide = |others: usize| {
+        let others: String = (0..others).map(|n| format!(r#""{n}":0,"#)).collect();
+        parse(&format!(r#"{{{others}"keys":[KEY]}}"#))
+    };
+    assert!(wide(MAX_JSON_MEMBERS - 1).is_ok() && wide(MAX_JSON_MEMBERS).is_err());
     assert!(KeySet::parse(b"{\"keys\":[],\"a\":\"\xff\"}").is_err());
     assert!(KeySet::parse(b"{\"keys\":[],\"\xff\":0}").is_err());
 }
