@@ -92,7 +92,7 @@ fn judge(
     disagreements: Disagreements,
     verdict: impl Fn(&Value, &Value) -> Result<(), String>,
 ) {
-    let mut judged = 0;
+    let (mut judged, mut disagreed) = (0, 0);
     for group in list(file, "testGroups") {
         for test in list(group, "tests") {
             let id = test["tcId"].as_u64().unwrap();
@@ -103,10 +103,15 @@ fn judge(
             match (text(test, "result"), expected) {
                 ("invalid", None) => assert!(verdict.is_err(), "tcId {id}: {}", test["comment"]),
                 ("invalid", Some(_)) => panic!("tcId {id} is listed, and invalid anyway"),
-                (_, expected) => assert_eq!(verdict, expected.unwrap_or(Ok(())), "tcId {id}"),
+                (_, expected) => {
+                    assert_eq!(verdict, expected.unwrap_or(Ok(())), "tcId {id}: {listed:?}")
+                }
             }
             judged += 1;
+            disagreed += usize::from(listed.is_some());
         }
     }
     assert_eq!(file["numberOfTests"], judged);
+    let listed = disagreements.iter().flat_map(|(ids, ..)| ids.iter().cloned().flatten());
+    assert_eq!(listed.count(), disagreed, "one is listed that is not there, or listed twice");
 }
