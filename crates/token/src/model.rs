@@ -71,6 +71,7 @@ mod tests {
 
     #[test]
     fn n28_names_match_to_the_byte() {
+        assert_eq!(pattern("gpt-4").as_str(), "gpt-4");
         assert!(pattern("gpt-4").allows("gpt-4"));
         for other in ["gpt-4-32k", "GPT-4", "gpt-4\u{200b}", "gpt", "", "gpt-4 ", "gpt%2d4"] {
             assert!(!pattern("gpt-4").allows(other), "{other}");

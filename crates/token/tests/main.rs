@@ -9,5 +9,6 @@ mod jwk;
 mod jwks;
 mod model;
 mod rfc;
+mod signature;
 mod vectors;
 mod wycheproof;

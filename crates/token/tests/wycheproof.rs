@@ -104,7 +104,7 @@ fn judge(
                 ("invalid", None) => assert!(verdict.is_err(), "tcId {id}: {}", test["comment"]),
                 ("invalid", Some(_)) => panic!("tcId {id} is listed, and invalid anyway"),
                 (_, expected) => {
-                    assert_eq!(verdict, expected.unwrap_or(Ok(())), "tcId {id}: {listed:?}")
+                    assert_eq!(verdict, expected.unwrap_or(Ok(())), "tcId {id}: {listed:?}");
                 }
             }
             judged += 1;
