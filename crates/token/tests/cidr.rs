@@ -73,6 +73,7 @@ fn n138_the_families_do_not_mix() {
     }
     assert!(cidr("10.0.0.1/32").contains(mapped.into()));
     assert_eq!(Cidr::host(mapped.into()), cidr("10.0.0.1/32"));
+    assert_eq!(format!("{:?}", Cidr::host(mapped.into())), "10.0.0.1/32");
 }
 
 proptest! {

@@ -116,6 +116,8 @@ fn n36_n100_n104_a_document_is_shaped_and_bounded() {
     for bad in ["", "{}", "null", "[]", "<html>", r#"{"keys":null}"#, r#"{"keys":{}}"#] {
         assert!(matches!(KeySet::parse(bad.as_bytes()), Err(KeySetError::Json(_))), "{bad}");
     }
+    let error = KeySet::parse(b"[]").unwrap_err().to_string();
+    assert!(error.contains("expected a JWK Set"), "{error}");
     let empty = KeySet::parse(br#"{"keys":[]}"#).unwrap();
     assert!(empty.keys.is_empty() && empty.odd.is_empty());
     let padded = |bytes: usize| format!(r#"{{"keys":[]{}}}"#, " ".repeat(bytes - 11));
