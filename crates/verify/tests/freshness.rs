@@ -52,6 +52,18 @@ fn n23_age_is_the_greater_of_both_clocks() {
 }
 
 #[test]
+fn a_verdict_says_how_old_the_deny_list_was() {
+    let token = EDDSA.token(&claims());
+    for (information, age) in [(followed(NOW - 7, 9), Some(9)), (Information::Unfollowed, None)] {
+        let trust = Trust::one(&ISSUER, information);
+        let verified = verifier().verify(&presented(token.as_bytes()), &trust).unwrap();
+        assert_eq!(verified.information_age(), age);
+        let authentic = verifier().authenticate(token.as_bytes(), NOW, &trust).unwrap();
+        assert_eq!(authentic.information_age(), age);
+    }
+}
+
+#[test]
 fn n23_an_old_token_needs_a_deny_list_of_at_most_max_staleness() {
     let now = IAT + 200;
     for (age, expected) in [
