@@ -6,6 +6,7 @@ mod deny;
 mod encoding;
 mod fixture;
 mod freshness;
+mod golden;
 mod header;
 mod keys;
 mod rejection;

@@ -41,7 +41,7 @@ fn aged(age: u64, policy: StalePolicy) -> Rejection {
 }
 
 /// Each rejection as the verifier gives it, as it should be, and its outside.
-fn all() -> Vec<(Rejection, Rejection, &'static str, Outside)> {
+pub(crate) fn all() -> Vec<(Rejection, Rejection, &'static str, Outside)> {
     let payload = claims().to_string();
     let forged = |alg: &str| EDDSA.forge(&header(&EDDSA).replace("EdDSA", alg), payload.as_bytes());
     let feed = EDDSA.key.sign(Typ::DenyBatch, payload.as_bytes()).unwrap();

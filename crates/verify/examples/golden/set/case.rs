@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use serde_json::json;
 
+use super::claims::NOW;
+
 /// Check and status of each reason, by hand from the rules.
 const REASONS: [(&str, u8, u16); 25] = [
     ("malformed", 1, 401),
@@ -58,6 +60,21 @@ impl Case {
         self
     }
 
+    /// At another time, at which the feed has just been heard.
+    pub(super) fn at(self, now: u64) -> Self {
+        self.given("now", now).heard(now, 0)
+    }
+
+    /// With this information about an issuer that has denied nothing.
+    pub(super) fn heard(self, as_of: u64, silence: u64) -> Self {
+        self.given("trust", trust("main", as_of, silence, ""))
+    }
+
+    /// With these deny entries.
+    pub(super) fn denying(self, entries: &str) -> Self {
+        self.given("trust", trust("main", NOW, 0, entries))
+    }
+
     pub(super) fn text(&self) -> String {
         let Self { name, why, token, verdict, .. } = self;
         let reason = REASONS.iter().find(|(reason, ..)| reason == verdict);
@@ -78,4 +95,15 @@ impl Case {
     fn new(verdict: &'static str, name: &str, why: &str, token: String) -> Self {
         Self { name: name.to_owned(), why: why.to_owned(), token, given: Vec::new(), verdict }
     }
+}
+
+/// One believed issuer.
+pub(super) fn trust(name: &str, as_of: u64, silence: u64, entries: &str) -> String {
+    format!("{{{}}}", believed(name, as_of, silence, entries))
+}
+
+/// One of several.
+pub(super) fn believed(name: &str, as_of: u64, silence: u64, entries: &str) -> String {
+    let information = format!(r#"{{"as_of": {as_of}, "silence": {silence}}}"#);
+    format!(r#""{name}": {{"information": {information}, "deny": [{entries}]}}"#)
 }

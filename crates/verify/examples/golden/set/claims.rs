@@ -2,6 +2,8 @@
 
 pub(super) const ISS: &str = "https://sts.example";
 pub(super) const OTHER_ISS: &str = "https://sts.other.example";
+pub(super) const ODD_ISS: &str = "https://sts.odd.example";
+pub(super) const EMPTY_ISS: &str = "https://sts.empty.example";
 pub(super) const IAT: u64 = 1_795_000_000;
 pub(super) const EXP: u64 = IAT + 300;
 pub(super) const NOW: u64 = IAT + 100;

@@ -5,15 +5,24 @@
 
 mod case;
 mod claims;
+mod context;
+mod form;
+mod header;
 mod keys;
+mod order;
+mod payload;
+mod request;
+mod revocation;
+mod signature;
 mod valid;
 
 use std::fmt::Write;
 
+use scrip_verify::token::compact::base64url;
 use serde_json::{Value, json};
 
-use self::case::Case;
-use self::claims::{ISS, NOW, OTHER_ISS};
+use self::case::{Case, trust};
+use self::claims::{EMPTY_ISS, ISS, NOW, ODD_ISS, OTHER_ISS};
 use self::keys::{Key, Keys};
 
 const ABOUT: &str = "Scrip tokens, valid and hostile, each with the verdict it must get. README.md \
@@ -42,18 +51,55 @@ pub(crate) fn text(committed: &str) -> String {
 }
 
 fn cases(keys: &Keys) -> Vec<Case> {
-    valid::cases(keys)
+    [
+        valid::cases,
+        form::cases,
+        header::cases,
+        signature::cases,
+        payload::cases,
+        context::cases,
+        revocation::cases,
+        request::cases,
+        order::cases,
+    ]
+    .into_iter()
+    .flat_map(|cases| cases(keys))
+    .collect()
 }
 
 fn issuers(keys: &Keys) -> String {
     let issuer = |name: &str, iss: &str, jwks: &[String]| {
-        let jwks = jwks.join(",\n    ");
-        format!("  \"{name}\": {{\"iss\": \"{iss}\", \"jwks\": {{\"keys\": [\n    {jwks}\n  ]}}}}")
+        let jwks: Vec<String> = jwks.iter().map(|jwk| format!("    {jwk}")).collect();
+        let jwks = jwks.join(",\n");
+        format!("  \"{name}\": {{\"iss\": \"{iss}\", \"jwks\": {{\"keys\": [\n{jwks}\n  ]}}}}")
     };
     let jwk = Key::public;
+    let odd = |key: &Key, member: &str, instead: &str| {
+        let jwk = key.public();
+        assert!(jwk.contains(member), "{jwk} has the member {member}");
+        jwk.replace(member, instead)
+    };
+    let for_signing = r#""use":"sig""#;
+    let kid = |key: &Key| format!(r#""kid":"{}""#, key.kid());
+    let half = base64url([7; 32]); // any text: what counts is that the member is there
     [
         issuer("main", ISS, &[jwk(&keys.es256), jwk(&keys.eddsa), jwk(&keys.rs256)]),
         issuer("other", OTHER_ISS, &[jwk(&keys.other)]),
+        issuer(
+            "odd",
+            ODD_ISS,
+            &[
+                r#"{"kty":"oct","k":"c2VjcmV0","alg":"HS256","use":"sig"}"#.to_owned(),
+                "null".to_owned(),
+                odd(&keys.odd_use, for_signing, r#""use":"enc""#),
+                odd(&keys.odd_key_ops, for_signing, r#""key_ops":["encrypt"]"#),
+                odd(&keys.odd_alg, r#""alg":"EdDSA""#, r#""alg":"ES256""#),
+                odd(&keys.odd_kid, &kid(&keys.odd_kid), &kid(&keys.stranger)),
+                odd(&keys.odd_private, for_signing, &format!(r#""d":"{half}""#)),
+                jwk(&keys.odd_good),
+            ],
+        ),
+        issuer("empty", EMPTY_ISS, &[]),
     ]
     .join(",\n")
 }
@@ -71,9 +117,7 @@ fn defaults() -> String {
         r#"  "env": "prod""#.to_owned(),
         r#"  "max_lifetime": 900"#.to_owned(),
         r#"  "freshness": {"max_staleness": 60, "max_offline": 900, "policy": "deny"}"#.to_owned(),
-        format!(
-            r#"  "trust": {{"main": {{"information": {{"as_of": {NOW}, "silence": 0}}, "deny": []}}}}"#
-        ),
+        format!(r#"  "trust": {}"#, trust("main", NOW, 0, "")),
         r#"  "address": "10.1.2.3""#.to_owned(),
         r#"  "derived": "peer""#.to_owned(),
         r#"  "asked": {"scope": "llm:chat", "model": "gpt-4", "size": 1000}"#.to_owned(),

@@ -1,13 +1,12 @@
-//! Tokens that are accepted: every form that the format allows.
+//! Tokens that are accepted: the forms that the format allows. Boundaries stand beside what lies beyond them.
 
 use super::case::Case;
-use super::claims::{Claims, OTHER_ISS, PARENT, PRINT, ROOT, quoted};
+use super::claims::{Claims, JTI, PARENT, PRINT, ROOT, quoted};
 use super::keys::Keys;
 
 pub(super) fn cases(keys: &Keys) -> Vec<Case> {
     let mut cases = headers(keys);
     cases.extend(claims(keys));
-    cases.extend(issuers(keys));
     cases
 }
 
@@ -36,7 +35,7 @@ fn headers(keys: &Keys) -> Vec<Case> {
             &format!(r#"{{"kid":"{kid}","typ":"at+jwt","alg":"EdDSA"}}"#),
         ),
         with_header(
-            "header-with-spaces",
+            "header-with-blanks",
             "white space between JSON tokens is allowed (RFC 8259 section 2)",
             &format!("{{\r\n\t\"alg\": \"EdDSA\", \"typ\": \"at+jwt\", \"kid\": \"{kid}\"\n}}\n"),
         ),
@@ -45,17 +44,25 @@ fn headers(keys: &Keys) -> Vec<Case> {
             "an escaped name is the same name (RFC 8259 section 8.3); it is there once",
             &format!(r#"{{"\u0061lg":"EdDSA","typ":"at\u002bjwt","kid":"{kid}"}}"#),
         ),
+        with_header(
+            "header-of-1024-bytes",
+            "the longest header that is looked at",
+            &format!("{:1024}", eddsa.header()),
+        ),
     ]
 }
 
 fn claims(keys: &Keys) -> Vec<Case> {
+    const UNKNOWN: &str =
+        "an unknown claim is ignored: a new constraint comes with a new `ver` (RFC 7519 section 4)";
     let accepted = |name, why, claims: Claims| Case::accepted(name, why, keys.eddsa.token(&claims));
+    let new = Claims::new;
     let nothing_known = r#"{"scope": "llm:chat", "model": null, "size": null}"#;
-    let lineage = format!(r#"["{ROOT}","{PARENT}"]"#);
+    let payload = new().text().replace(',', " ,\n\t");
     vec![
         accepted(
             "required-claims-alone",
-            "no `models`, no limits: fits a request that names no model, from nowhere, of any size",
+            "no `models`, no limits: a request that names no model, from nowhere, of any size",
             Claims::required(),
         )
         .given("address", "null")
@@ -63,45 +70,36 @@ fn claims(keys: &Keys) -> Vec<Case> {
         accepted(
             "every-claim",
             "all optional claims at once",
-            Claims::new()
+            new()
                 .with("budget", r#"{"tokens":5000,"request_tokens":1000,"requests":10}"#)
-                .with("lin", &*lineage)
-                .with("act", r#"{"sub":"client:acme/agent"}"#)
+                .with("lin", format!(r#"["{ROOT}","{PARENT}"]"#))
+                .with("act", r#"{"sub":"client:acme/agent","act":{"sub":"client:acme/scheduler"}}"#)
                 .with("cnf", format!(r#"{{"jkt":"{PRINT}"}}"#)),
         )
         .given("proof", format!(r#"{{"jkt": "{PRINT}"}}"#)),
         accepted(
-            "bound-to-a-certificate",
-            "the certificate's thumbprint was shown (RFC 8705 section 3.1)",
-            Claims::new().with("cnf", format!(r##"{{"x5t#S256":"{PRINT}"}}"##)),
-        )
-        .given("proof", format!(r##"{{"x5t#S256": "{PRINT}"}}"##)),
-    ]
-}
-
-fn issuers(keys: &Keys) -> Vec<Case> {
-    let fresh = r#"{"information": {"as_of": 1795000100, "silence": 0}, "deny": []}"#;
-    let both = format!(r#"{{"main": {fresh}, "other": {fresh}}}"#);
-    let claims = Claims::new().with("iss", quoted(OTHER_ISS));
-    vec![
-        Case::accepted(
-            "second-of-two-issuers",
-            "each believed issuer's key counts for its own tokens",
-            keys.other.token(&claims),
-        )
-        .given("trust", &both),
-        Case::refused(
-            "unknown-kid",
-            "issuer-not-believed",
-            "a key of an issuer that is not believed is unknown, however well it signs",
-            keys.other.token(&claims),
+            "sub-of-a-federated-workload",
+            "a principal of another system",
+            new().with("sub", r#""spiffe://acme.example/ns/ml/sa/batch""#),
         ),
-        Case::refused(
-            "revoked",
-            "denied-jti",
-            "an entry for this very token",
-            keys.eddsa.token(&Claims::new()),
-        )
-        .given("trust", format!(r#"{{"main": {{"information": {{"as_of": 1795000100, "silence": 0}}, "deny": [{{"jti": "{}", "until": 1795000305}}]}}}}"#, super::claims::JTI)),
+        accepted("unknown-claim", UNKNOWN, new().with("x", r#"{"deep":[1.5e3,null,true]}"#)),
+        accepted("unknown-claim-null", UNKNOWN, new().with("x", "null")),
+        accepted("registered-claim-unknown-here", UNKNOWN, new().with("auth_time", "\"soon\"")),
+        accepted("empty-lineage", "no ancestors", new().with("lin", "[]")),
+        accepted(
+            "jti-of-the-last-millisecond",
+            "the time of `jti` is `iat`'s second, whatever the millisecond",
+            new().with("jti", quoted(&JTI.replace("5e7b", "61e7"))),
+        ),
+        accepted(
+            "claim-named-by-escape",
+            "an escaped name is the same name (RFC 8259 section 8.3); it is there once",
+            new().without("exp").with(r"\u0065xp", "1795000300"),
+        ),
+        Case::accepted(
+            "claims-with-blanks",
+            "white space between JSON tokens is allowed (RFC 8259 section 2)",
+            keys.eddsa.forge(&keys.eddsa.header(), payload),
+        ),
     ]
 }
