@@ -21,17 +21,9 @@ pub(super) const PRINT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 pub(super) struct Claims(Vec<(String, String)>);
 
 impl Claims {
-    /// What the issuer `main` gives to a client whose policy limits everything but the sender.
+    /// What the mint of the issuer `main` writes for a client whose policy limits everything but
+    /// the sender.
     pub(super) fn new() -> Self {
-        Self::required()
-            .with("models", r#"["gpt-4","claude-haiku-*"]"#)
-            .with("budget", r#"{"request_tokens":1000}"#)
-            .with("cidrs", r#"["10.0.0.0/8","2001:db8::/32"]"#)
-            .with("cred", r#""vault:3.1795000000""#)
-    }
-
-    /// Every claim that has to be there, and no other.
-    pub(super) fn required() -> Self {
         Self(Vec::new())
             .with("iss", quoted(ISS))
             .with("sub", r#""client:acme/billing""#)
@@ -43,8 +35,12 @@ impl Claims {
             .with("jti", quoted(JTI))
             .with("ver", "1")
             .with("scope", r#""llm:chat llm:embed""#)
+            .with("models", r#"["gpt-4","claude-haiku-*"]"#)
+            .with("budget", r#"{"request_tokens":1000}"#)
+            .with("cidrs", r#"["10.0.0.0/8","2001:db8::/32"]"#)
             .with("tenant", r#""acme""#)
             .with("env", r#""prod""#)
+            .with("cred", r#""vault:3.1795000000""#)
     }
 
     /// With this value instead of its own, or at the end.

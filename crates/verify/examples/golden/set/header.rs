@@ -90,7 +90,8 @@ fn types(keys: &Keys) -> Vec<Case> {
 }
 
 fn key_ids(keys: &Keys) -> Vec<Case> {
-    const WHY: &str = "`kid` is a thumbprint, 43 letters of base64url, before anything is looked up by it (RFC 7638 section 3)";
+    const WHY: &str = "`kid` is a thumbprint, 43 letters of base64url (RFC 7638 section 3), before it \
+        is looked up";
     let kid = keys.eddsa.kid();
     let mut cases: Vec<Case> = [
         ("kid-empty", String::new()),

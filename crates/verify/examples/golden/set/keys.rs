@@ -1,5 +1,6 @@
 //! The test keys, and what can be forged with them.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -45,8 +46,9 @@ pub(super) struct Key {
 }
 
 enum Pair {
-    /// With the signatures that were made before, by what they sign.
-    Es256(EcdsaKeyPair, HashMap<String, Vec<u8>>),
+    /// With the signatures that it has made, by what they sign: one for each, though each new one
+    /// would be another.
+    Es256(EcdsaKeyPair, RefCell<HashMap<String, Vec<u8>>>),
     EdDsa(Ed25519KeyPair),
     Rs256(RsaKeyPair),
 }
@@ -105,7 +107,7 @@ impl Key {
         let public = SigningKey::from_pkcs8(alg, der).expect("a key of the set is PKCS#8");
         let pair = match alg {
             Alg::ES256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
-                .map(|pair| Pair::Es256(pair, signatures(&public, committed))),
+                .map(|pair| Pair::Es256(pair, RefCell::new(signatures(&public, committed)))),
             Alg::EdDSA => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Pair::EdDsa),
             Alg::RS256 => RsaKeyPair::from_pkcs8(der).map(Pair::Rs256),
         };
@@ -149,10 +151,11 @@ impl Key {
 
     fn sign(&self, input: &str) -> Vec<u8> {
         match &self.pair {
-            Pair::Es256(pair, kept) => kept.get(input).cloned().unwrap_or_else(|| {
-                let signature = pair.sign(&random(), input.as_bytes()).expect("a P-256 key signs");
-                signature.as_ref().to_vec()
-            }),
+            Pair::Es256(pair, made) => {
+                let sign = || pair.sign(&random(), input.as_bytes()).expect("a P-256 key signs");
+                let mut made = made.borrow_mut();
+                made.entry(input.to_owned()).or_insert_with(|| sign().as_ref().to_vec()).clone()
+            }
             Pair::EdDsa(pair) => pair.sign(input.as_bytes()).as_ref().to_vec(),
             Pair::Rs256(_) => self.sign_rsa(&RSA_PKCS1_SHA256, input),
         }

@@ -1,7 +1,7 @@
 //! The golden set: what stands in it, and how it is written.
 //!
-//! Verdicts are written here by hand, from the rules; no verifier has a say in them. The test beside
-//! the verifier uses this module too, to see that the committed file is what it writes.
+//! Verdicts are written here by hand, from the rules; no verifier has a say in them. The test
+//! beside the verifier uses this module too, to see that the committed file is what it writes.
 
 mod case;
 mod claims;
@@ -15,8 +15,7 @@ mod request;
 mod revocation;
 mod signature;
 mod valid;
-
-use std::fmt::Write;
+mod values;
 
 use scrip_verify::token::compact::base64url;
 use serde_json::{Value, json};
@@ -34,20 +33,20 @@ const ABOUT: &str = "Scrip tokens, valid and hostile, each with the verdict it m
 pub(crate) fn text(committed: &str) -> String {
     let keys = Keys::load(&committed_tokens(committed));
     let tokens: Vec<String> = cases(&keys).iter().map(Case::text).collect();
-    let signing_keys: Vec<String> = keys.all().map(private).collect();
+    let members = [
+        ("version", "1".to_owned()),
+        ("about", json!(ABOUT).to_string()),
+        ("issuers", object(&issuers(&keys))),
+        ("signing_keys", object(&keys.all().map(private).collect::<Vec<_>>())),
+        ("defaults", object(&defaults())),
+        ("tokens", format!("[\n{}\n]", tokens.join(",\n"))),
+    ]
+    .map(|(name, value)| format!("\"{name}\": {value}"));
+    format!("{{\n{}\n}}\n", members.join(",\n"))
+}
 
-    let mut text = String::new();
-    let _ = write!(
-        text,
-        "{{\n\"version\": 1,\n\"about\": {},\n\"issuers\": {{\n{}\n}},\n\"signing_keys\": {{\n{}\n}},\n\
-         \"defaults\": {{\n{}\n}},\n\"tokens\": [\n{}\n]\n}}\n",
-        json!(ABOUT),
-        issuers(&keys),
-        signing_keys.join(",\n"),
-        defaults(),
-        tokens.join(",\n"),
-    );
-    text
+fn object(members: &[String]) -> String {
+    format!("{{\n  {}\n}}", members.join(",\n  "))
 }
 
 fn cases(keys: &Keys) -> Vec<Case> {
@@ -67,11 +66,11 @@ fn cases(keys: &Keys) -> Vec<Case> {
     .collect()
 }
 
-fn issuers(keys: &Keys) -> String {
+fn issuers(keys: &Keys) -> [String; 4] {
     let issuer = |name: &str, iss: &str, jwks: &[String]| {
         let jwks: Vec<String> = jwks.iter().map(|jwk| format!("    {jwk}")).collect();
         let jwks = jwks.join(",\n");
-        format!("  \"{name}\": {{\"iss\": \"{iss}\", \"jwks\": {{\"keys\": [\n{jwks}\n  ]}}}}")
+        format!("\"{name}\": {{\"iss\": \"{iss}\", \"jwks\": {{\"keys\": [\n{jwks}\n  ]}}}}")
     };
     let jwk = Key::public;
     let odd = |key: &Key, member: &str, instead: &str| {
@@ -101,29 +100,27 @@ fn issuers(keys: &Keys) -> String {
         ),
         issuer("empty", EMPTY_ISS, &[]),
     ]
-    .join(",\n")
 }
 
 fn private(key: &Key) -> String {
     let Key { name, pkcs8, .. } = key;
     let (alg, kid) = (key.alg(), key.kid());
-    format!("  \"{name}\": {{\"alg\": \"{alg}\", \"kid\": \"{kid}\", \"pkcs8\": {}}}", json!(pkcs8))
+    format!("\"{name}\": {{\"alg\": \"{alg}\", \"kid\": \"{kid}\", \"pkcs8\": {}}}", json!(pkcs8))
 }
 
-fn defaults() -> String {
+fn defaults() -> [String; 10] {
     [
-        format!(r#"  "now": {NOW}"#),
-        r#"  "audience": "llm-gateway""#.to_owned(),
-        r#"  "env": "prod""#.to_owned(),
-        r#"  "max_lifetime": 900"#.to_owned(),
-        r#"  "freshness": {"max_staleness": 60, "max_offline": 900, "policy": "deny"}"#.to_owned(),
-        format!(r#"  "trust": {}"#, trust("main", NOW, 0, "")),
-        r#"  "address": "10.1.2.3""#.to_owned(),
-        r#"  "derived": "peer""#.to_owned(),
-        r#"  "asked": {"scope": "llm:chat", "model": "gpt-4", "size": 1000}"#.to_owned(),
-        r#"  "proof": null"#.to_owned(),
+        format!(r#""now": {NOW}"#),
+        r#""audience": "llm-gateway""#.to_owned(),
+        r#""env": "prod""#.to_owned(),
+        r#""max_lifetime": 900"#.to_owned(),
+        r#""freshness": {"max_staleness": 60, "max_offline": 900, "policy": "deny"}"#.to_owned(),
+        format!(r#""trust": {}"#, trust("main", NOW, 0, "")),
+        r#""address": "10.1.2.3""#.to_owned(),
+        r#""derived": "peer""#.to_owned(),
+        r#""asked": {"scope": "llm:chat", "model": "gpt-4", "size": 1000}"#.to_owned(),
+        r#""proof": null"#.to_owned(),
     ]
-    .join(",\n")
 }
 
 /// Every token of the file as it was; none where there was no file.

@@ -14,7 +14,8 @@ pub(super) fn cases(keys: &Keys) -> Vec<Case> {
 }
 
 fn freshness(keys: &Keys) -> Vec<Case> {
-    const AGE: &str = "an age of 60 s is allowed to every token; the age is the greater of `now - as_of` and `silence`";
+    const AGE: &str = "an age of 60 s is allowed to every token; the age is the greater of `now - as_of` \
+        and `silence`";
     const MINTED: &str = "a token minted within 60 s is fresh proof, up to an age of 900 s";
     const AHEAD: &str = "information dated more than 5 s ahead never counts";
     let token = || keys.eddsa.token(&Claims::new());

@@ -107,7 +107,7 @@ fn ecdsa(keys: &Keys) -> Vec<Case> {
     vec![
         Case::accepted(
             "es256-mirrored",
-            "ECDSA signatures come in pairs, (r, s) and (r, n - s): a token is not known by its hash",
+            "ECDSA signatures come in pairs, (r, s) and (r, n - s): no token is known by its hash",
             resigned(&good, &mirrored),
         ),
         refused("ecdsa-r-and-s-zero", RANGE, &[0; 64]),
@@ -123,7 +123,8 @@ fn ecdsa(keys: &Keys) -> Vec<Case> {
 }
 
 fn ed25519(keys: &Keys) -> Vec<Case> {
-    const ONE: &str = "one signature for one message: S below the order, R of large order (RFC 8032 section 5.1.7, 8.4)";
+    const ONE: &str = "one signature for one message: S below the order (RFC 8032 section 8.4), R of large \
+        order";
     const ORDER: [u8; 32] = [
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
         0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
