@@ -88,7 +88,7 @@ fn encodings(keys: &Keys, good: &str) -> Vec<Case> {
         ("unused-bits-in-the-payload", BITS, eddsa.sealed(&header, &next_letter(&odd))),
         ("unused-bits-in-the-signature", BITS, format!("{input}.{}", next_letter(signature))),
         (
-            "one-letter-too-many",
+            "lone-letter-at-the-end",
             "no byte string is encoded so (RFC 4648 section 4)",
             format!("{good}AAA"),
         ),

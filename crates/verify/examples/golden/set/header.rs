@@ -20,8 +20,8 @@ fn signed(key: &Key, header: &str) -> String {
 fn members(keys: &Keys) -> Vec<Case> {
     const CRIT: &str =
         "no extension is understood, so `crit` is refused in every form (RFC 7515 section 4.1.11)";
-    const KEY: &str = "keys come from the issuer, never from a token (RFC 8725 section 3.5, 3.10)";
-    const B64: &str = "the payload is always encoded (RFC 7797 section 6)";
+    const KEY: &str = "keys come from the issuer, never from a token (RFC 8725 section 3.10)";
+    const B64: &str = "the payload is always encoded; `b64` is no member of this header (RFC 7797)";
     const KNOWN: &str = "an unknown header member is refused";
     const TWICE: &str = "a member stands once, however it is escaped (RFC 7515 section 4)";
     let jwk = format!(r#""jwk":{}"#, keys.stranger.public());
