@@ -3,7 +3,7 @@
 use aws_lc_rs::signature::RSA_PKCS1_SHA512;
 use scrip_verify::token::compact::{base64url, from_base64url};
 
-use super::case::{Case, trust};
+use super::case::{Case, believed, trust};
 use super::claims::{Claims, NOW, ODD_ISS, OTHER_ISS, quoted};
 use super::keys::{Key, Keys, hmac_signed};
 
@@ -21,7 +21,10 @@ pub(super) fn cases(keys: &Keys) -> Vec<Case> {
 fn key_sets(keys: &Keys) -> Vec<Case> {
     const MEMBER: &str =
         "an odd member of a JWKS is left out and spoils no other (RFC 7517 section 5)";
+    const EMPTY: &str = "an issuer that has published no key changes nothing for another";
     let odd = trust("odd", NOW, 0, "");
+    let beside_empty =
+        format!("{{{}, {}}}", believed("empty", NOW, 0, ""), believed("main", NOW, 0, ""));
     let claims = Claims::new().with("iss", quoted(ODD_ISS));
     let other = Claims::new().with("iss", quoted(OTHER_ISS));
     let refused =
@@ -62,6 +65,15 @@ fn key_sets(keys: &Keys) -> Vec<Case> {
             "a key that no issuer has published",
             keys.stranger.token(&Claims::new()),
         ),
+        Case::accepted("beside-an-issuer-without-keys", EMPTY, keys.eddsa.token(&Claims::new()))
+            .given("trust", &beside_empty),
+        Case::refused(
+            "unknown-kid",
+            "key-of-nobody-beside-an-issuer-without-keys",
+            EMPTY,
+            keys.stranger.token(&Claims::new()),
+        )
+        .given("trust", &beside_empty),
         Case::refused(
             "unknown-kid",
             "issuer-not-believed",
