@@ -1,13 +1,15 @@
 //! The entries that refuse more than one token.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::fast::RandomState;
 use scrip_token::claims::Claims;
 use scrip_token::deny::Entry;
 use scrip_token::limits::HORIZON;
 use scrip_token::name::QualifiedName;
 
 use super::Denied;
+
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// Rules by what they select. Of two rules for one thing the wider is kept.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -81,8 +83,8 @@ impl Rules {
         versions.contains_key(version).then_some(Denied::Cred)
     }
 
-    /// The rules whose `until` is live. Those for a `kid` stay for ever.
-    pub(super) fn retained(&self, live: impl Fn(u64) -> bool) -> Self {
+    /// The rules whose `until` is live, if there are any. Those for a `kid` stay for ever.
+    pub(super) fn retained(&self, live: impl Fn(u64) -> bool) -> Option<Self> {
         let mut rules = self.clone();
         rules.all.take_if(|cut| !live(cut.until));
         rules.tenants.retain(|_, cut| live(cut.until));
@@ -95,7 +97,7 @@ impl Rules {
             versions.retain(|_, until| live(*until));
             !versions.is_empty()
         });
-        rules
+        (rules.len() > 0).then_some(rules)
     }
 
     pub(super) fn len(&self) -> usize {
