@@ -38,7 +38,7 @@ impl Args {
             ("actor", self.actor),
             ("action", self.action),
             ("tenant", self.tenant),
-            ("jti", self.jti.map(Into::into)),
+            ("jti", self.jti.map(|jti| jti.to_string())),
             ("since", self.since.map(|since| since.to_string())),
         ];
         let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value?)));

@@ -3,16 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use serde::{Deserialize, Serialize};
-
 use crate::name::Malformed;
+use crate::text::text_form;
 
 /// A network such as `10.20.0.0/16` or `2001:db8::/32`.
 ///
 /// One network has one spelling (RFC 4632, RFC 5952): no host bits, no leading zeros, no
 /// IPv4-mapped IPv6, no zone.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr {
     address: IpAddr,
     prefix: u8,
@@ -30,10 +28,17 @@ impl Cidr {
             address: address.parse().map_err(|_| malformed)?,
             prefix: prefix.parse().map_err(|_| malformed)?,
         };
-        let canonical = cidr.prefix <= cidr.width()
+        // The standard library reads one spelling of an IPv4 address, and many of an IPv6 one.
+        let spelling = if cidr.address.is_ipv4() {
+            prefix.bytes().all(|b| b.is_ascii_digit())
+                && (prefix.len() == 1 || !prefix.starts_with('0'))
+        } else {
+            cidr.to_string() == text
+        };
+        let canonical = spelling
+            && cidr.prefix <= cidr.width()
             && cidr.bits() & !cidr.mask() == 0
-            && !cidr.is_mapped()
-            && cidr.to_string() == text;
+            && !cidr.is_mapped();
         if canonical { Ok(cidr) } else { Err(malformed) }
     }
 
@@ -93,25 +98,7 @@ impl fmt::Debug for Cidr {
     }
 }
 
-impl TryFrom<String> for Cidr {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
-        Self::parse(&text)
-    }
-}
-
-impl std::str::FromStr for Cidr {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        Self::parse(text)
-    }
-}
-
-impl From<Cidr> for String {
-    fn from(cidr: Cidr) -> Self {
-        cidr.to_string()
-    }
-}
+text_form!(Cidr);
 
 #[cfg(test)]
 mod tests {

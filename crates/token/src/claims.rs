@@ -150,13 +150,12 @@ impl Claims {
     /// # Errors
     /// [`ClaimsError`]; the version is judged before the other claims.
     pub fn parse(payload: &[u8]) -> Result<Self, ClaimsError> {
-        json::unambiguous(payload)?;
-        let claims: Self = match serde_json::from_slice(payload) {
+        let claims: Self = match json::read(payload) {
             Ok(claims) => claims,
             Err(error) => {
-                return Err(match serde_json::from_slice::<Version>(payload) {
+                return Err(match json::read(payload) {
                     Ok(Version { ver }) if ver != VERSION => ClaimsError::Version(ver),
-                    _ => ClaimsError::Json(error.into()),
+                    _ => ClaimsError::Json(error),
                 });
             }
         };

@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use serde::{Deserialize, Serialize};
-
 use crate::name::Malformed;
+use crate::text::text_form;
+use aws_lc_rs::digest::{SHA256, digest};
 
 /// A SHA-256 digest (FIPS 180-4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -68,18 +66,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Self, Malformed> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
+text_form!(Digest);
 
 #[cfg(test)]
 mod tests {

@@ -4,13 +4,12 @@
 //! Whoever can make two parsers disagree about a token can make two gateways disagree, so a
 //! duplicate is refused at every depth, however its name is escaped.
 
-use std::borrow::Cow;
-use std::fmt;
+mod strict;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 
-use crate::limits::{MAX_JSON_DEPTH, MAX_JSON_MEMBERS};
+use self::strict::Strict;
 
 /// Why a JSON text was refused. The text of the reason names members, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,14 +30,19 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
-/// Reads a `T` from exactly one JSON text.
+/// Reads a `T` from exactly one JSON text, in one pass.
 ///
 /// # Errors
 /// Anything that RFC 8259 refuses; duplicate members at any depth; nesting deeper than
-/// [`MAX_JSON_DEPTH`]; an object of more than [`MAX_JSON_MEMBERS`] members; whatever `T` refuses.
+/// [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH); an object of more than
+/// [`MAX_JSON_MEMBERS`](crate::limits::MAX_JSON_MEMBERS) members; an array for a struct; whatever
+/// `T` refuses. What `T` keeps unread (`RawValue`) is not looked into.
 pub fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, JsonError> {
-    unambiguous(text)?;
-    Ok(serde_json::from_slice(text)?)
+    let text = str::from_utf8(text).map_err(|_| JsonError::custom("not UTF-8"))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = T::deserialize(Strict::new(&mut deserializer))?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// Checks everything of [`read`] that does not depend on the type.
@@ -46,9 +50,7 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, JsonError> {
 /// # Errors
 /// As [`read`].
 pub fn unambiguous(text: &[u8]) -> Result<(), JsonError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    Walk { depth: 0 }.deserialize(&mut deserializer)?;
-    Ok(deserializer.end()?)
+    read::<IgnoredAny>(text).map(|_| ())
 }
 
 /// Refuses a text longer than `most` bytes, before anything is done with it.
@@ -62,87 +64,10 @@ pub fn bounded(text: &[u8], most: usize) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// Visits a value of any kind and keeps nothing of it.
-struct Walk {
-    depth: usize,
-}
-
-impl Walk {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
-        if self.depth == MAX_JSON_DEPTH {
-            return Err(E::custom(format_args!("nested deeper than {MAX_JSON_DEPTH}")));
-        }
-        Ok(Self { depth: self.depth + 1 })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Walk {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let depth = self.deeper::<A::Error>()?.depth;
-        while seq.next_element_seed(Walk { depth })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let depth = self.deeper::<A::Error>()?.depth;
-        let mut seen: Vec<Cow<'de, str>> = Vec::new();
-        while let Some(Name(name)) = map.next_key()? {
-            if seen.contains(&name) {
-                let name = name.escape_default();
-                return Err(A::Error::custom(format_args!("duplicate member `{name}`")));
-            }
-            if seen.len() == MAX_JSON_MEMBERS {
-                let most = MAX_JSON_MEMBERS;
-                return Err(A::Error::custom(format_args!("more than {most} members")));
-            }
-            seen.push(name);
-            map.next_value_seed(Walk { depth })?;
-        }
-        Ok(())
-    }
-}
-
-/// A member's name with its escapes resolved, borrowed where it has none.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{MAX_JSON_DEPTH, MAX_JSON_MEMBERS};
 
     fn refused(text: &str) -> String {
         unambiguous(text.as_bytes()).expect_err(text).to_string()

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
+#![deny(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod blob;
 pub mod cidr;
@@ -15,6 +16,7 @@ pub mod limits;
 pub mod model;
 pub mod name;
 pub mod signature;
+mod text;
 
 pub use cidr::Cidr;
 pub use claims::{Actor, Budget, Claims, Confirmation};

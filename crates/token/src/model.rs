@@ -1,15 +1,24 @@
 //! Model patterns: an exact name, `prefix*`, or `*`. Byte-exact, case-sensitive.
 
-use std::fmt;
+use compact_str::CompactString;
 
-use serde::{Deserialize, Serialize};
+use crate::name::Malformed;
+use crate::text::{text_form, text_shown};
 
-use crate::name::{Malformed, text_form};
+const MAX_MODEL_BYTES: usize = 128;
+
+/// Whether `name` is one exact model, `[A-Za-z0-9._:/@+-]{1,128}`.
+#[must_use]
+pub fn is_model(name: &str) -> bool {
+    let plain = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'/' | b'@' | b'+' | b'-')
+    };
+    matches!(name.len(), 1..=MAX_MODEL_BYTES) && name.bytes().all(plain)
+}
 
 /// One pattern of a `models` claim, at most 128 bytes.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ModelPattern(Box<str>);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelPattern(CompactString);
 
 impl ModelPattern {
     /// Reads a pattern.
@@ -19,8 +28,7 @@ impl ModelPattern {
     /// empty text, and above 128 bytes.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let literal = text.strip_suffix('*').unwrap_or(text);
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b);
-        if matches!(text.len(), 1..=128) && literal.bytes().all(plain) {
+        if text.len() <= MAX_MODEL_BYTES && (is_model(literal) || text == "*") {
             Ok(Self(text.into()))
         } else {
             Err(Malformed { kind: "model pattern" })
@@ -60,6 +68,7 @@ impl ModelPattern {
 }
 
 text_form!(ModelPattern);
+text_shown!(ModelPattern);
 
 #[cfg(test)]
 mod tests {

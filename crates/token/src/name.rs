@@ -1,10 +1,9 @@
 //! Names: tenants, clients, environments, scopes.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use compact_str::CompactString;
 
 use crate::limits::MAX_SCOPES;
+use crate::text::{text_form, text_shown};
 
 /// A text that does not match the grammar of its kind. Does not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,14 +19,13 @@ pub struct Malformed {
 pub fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     matches!(bytes.len(), 1..=63)
-        && bytes[0] != b'-'
+        && bytes.first() != Some(&b'-')
         && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// `<tenant>/<name>`: the name of a client or of a policy.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct QualifiedName(Box<str>);
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QualifiedName(CompactString);
 
 impl QualifiedName {
     /// Reads `<tenant>/<name>`.
@@ -64,9 +62,8 @@ impl QualifiedName {
 ///
 /// A scope is `[a-z0-9:._/-]{1,64}`; a token carries 1 to [`MAX_SCOPES`] of them
 /// (RFC 6749 section 3.3, narrowed).
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Scopes(Box<str>);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Scopes(CompactString);
 
 impl Scopes {
     /// Reads a `scope` claim or parameter.
@@ -89,7 +86,7 @@ impl Scopes {
     /// Whether `scope` is one of them.
     #[must_use]
     pub fn contains(&self, scope: &str) -> bool {
-        self.iter().any(|held| held == scope)
+        self.0.as_bytes().split(|b| *b == b' ').any(|held| held == scope.as_bytes())
     }
 
     /// Each scope, in order.
@@ -113,39 +110,8 @@ pub fn is_scope(text: &str) -> bool {
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b':' | b'.' | b'_' | b'/' | b'-'))
 }
 
-macro_rules! text_form {
-    ($($name:ident),*) => {$(
-        impl TryFrom<String> for $name {
-            type Error = Malformed;
-            fn try_from(text: String) -> Result<Self, Malformed> {
-                Self::parse(&text)
-            }
-        }
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.0.into()
-            }
-        }
-        impl std::str::FromStr for $name {
-            type Err = Malformed;
-            fn from_str(text: &str) -> Result<Self, Malformed> {
-                Self::parse(text)
-            }
-        }
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &self.0)
-            }
-        }
-    )*};
-}
-pub(crate) use text_form;
 text_form!(QualifiedName, Scopes);
+text_shown!(QualifiedName, Scopes);
 
 #[cfg(test)]
 mod tests {

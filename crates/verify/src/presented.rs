@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use scrip_token::claims::{Claims, Confirmation};
-use scrip_token::model::ModelPattern;
+use scrip_token::model::{ModelPattern, is_model};
 
 use crate::rejection::{Rejection, excerpt};
 
@@ -132,8 +132,7 @@ impl Model<'_> {
             Self::None if models.is_empty() => Ok(()),
             Self::None => Err(Rejection::ModelUnnamed),
             Self::Named(name) => {
-                let well_formed = ModelPattern::parse(name).is_ok_and(|model| model.is_exact());
-                if well_formed && models.iter().any(|pattern| pattern.allows(name)) {
+                if is_model(name) && models.iter().any(|pattern| pattern.allows(name)) {
                     Ok(())
                 } else {
                     Err(Rejection::WrongModel { asked: excerpt(name) })
