@@ -95,7 +95,7 @@ fn judge(handle: &Handle, reader: &Reader, expected: &Expected) -> Result<(), Fa
             (expected.judge(token, claims.as_ref(), view.now(), &view.trust()), view)
         };
         let (mut outcome, mut view) = judge();
-        if matches!(outcome, Err(Rejection::UnknownKid { .. })) {
+        if matches!(outcome, Err(Rejection::UnknownKid { .. } | Rejection::NoKeys)) {
             tokio::runtime::Handle::current().block_on(handle.refetch_keys());
             (outcome, view) = judge();
         }

@@ -141,7 +141,7 @@ impl Keeper {
 
         let token = Keys::from(document.token_keys);
         self.held = Some(Arc::new(Held { version, feed, token, leaked }));
-        self.pin.get_or_insert(header.kid);
+        self.pin.get_or_insert(header.kid.into_owned());
         self.chain.truncate(below);
         self.chain.push(offered);
         Ok(true)

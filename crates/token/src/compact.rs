@@ -1,11 +1,13 @@
 //! The compact form of a JWS (RFC 7515 section 7.1) and the two headers that exist here.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use base64_simd::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 
 use crate::json::{self, JsonError};
 use crate::limits::MAX_HEADER_BYTES;
+use crate::signature::Alg;
 
 /// What a signed object is; its `typ` header (RFC 8725 section 3.11). Each is refused where another
 /// is expected.
@@ -39,23 +41,26 @@ impl Typ {
 
 /// A JWS header: these three members and no other. `crit`, `jwk`, `jku`, `x5u`, `x5c`, `b64` and
 /// `zip` are refused with all that is unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Header {
+pub struct Header<'h> {
     /// Algorithm. The key decides; this must agree.
-    pub alg: String,
+    #[serde(borrow)]
+    pub alg: Cow<'h, str>,
     /// Kind of object.
-    pub typ: String,
+    #[serde(borrow)]
+    pub typ: Cow<'h, str>,
     /// RFC 7638 SHA-256 thumbprint of the key.
-    pub kid: String,
+    #[serde(borrow)]
+    pub kid: Cow<'h, str>,
 }
 
-impl Header {
+impl<'h> Header<'h> {
     /// Reads a decoded header and checks all that does not depend on the key.
     ///
     /// # Errors
     /// [`HeaderError`].
-    pub fn parse(text: &[u8], expected: Typ) -> Result<Self, HeaderError> {
+    pub fn parse(text: &'h [u8], expected: Typ) -> Result<Self, HeaderError> {
         if text.len() > MAX_HEADER_BYTES {
             return Err(HeaderError::TooLong { bytes: text.len() });
         }
@@ -67,6 +72,13 @@ impl Header {
             return Err(HeaderError::Kid);
         }
         Ok(header)
+    }
+
+    /// The header that this crate writes: one key's objects of one kind all have it.
+    #[must_use]
+    pub fn written(alg: Alg, typ: Typ, kid: &str) -> String {
+        // Each of the three is plain ASCII; nothing needs escaping.
+        format!(r#"{{"alg":"{alg}","typ":"{}","kid":"{kid}"}}"#, typ.as_str())
     }
 }
 
@@ -146,42 +158,55 @@ impl<'t> Compact<'t> {
         if jws.len() > most {
             return Err(CompactError::TooLong { bytes: jws.len(), most });
         }
-        if let Some(offset) = jws.iter().position(|&b| b != b'.' && !is_base64url_byte(b)) {
-            return Err(CompactError::Character { offset });
-        }
-        let mut segments = jws.split(|&b| b == b'.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (segments.next(), segments.next(), segments.next(), segments.next())
-        else {
-            let count = jws.split(|&b| b == b'.').count();
-            return Err(CompactError::Segments { count });
-        };
-        Ok(Self {
-            signing_input: jws.get(..header.len() + 1 + payload.len()).unwrap_or_default(),
-            header: decode(header, "header")?,
-            payload: decode(payload, "payload")?,
-            signature: decode(signature, "signature")?,
+        Self::taken_apart(jws).ok_or_else(|| CompactError::of(jws))
+    }
+
+    /// A dot too many stays within the payload, where no decoder takes it.
+    fn taken_apart(jws: &'t [u8]) -> Option<Self> {
+        let dot = |b: &u8| *b == b'.';
+        let (signing_input, signature) = jws.split_at_checked(jws.iter().rposition(dot)?)?;
+        let (header, payload) =
+            signing_input.split_at_checked(signing_input.iter().position(dot)?)?;
+        Some(Self {
+            signing_input,
+            header: decode(header)?,
+            payload: decode(payload.strip_prefix(b".")?)?,
+            signature: decode(signature.strip_prefix(b".")?)?,
         })
     }
 }
 
-fn decode(segment: &[u8], name: &'static str) -> Result<Vec<u8>, CompactError> {
-    match URL_SAFE_NO_PAD.decode(segment) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        _ => Err(CompactError::Base64 { segment: name }),
+impl CompactError {
+    /// What is wrong with bytes that cannot be taken apart: the first that applies.
+    fn of(jws: &[u8]) -> Self {
+        if let Some(offset) = jws.iter().position(|&b| b != b'.' && !is_base64url_byte(b)) {
+            return Self::Character { offset };
+        }
+        let count = jws.split(|&b| b == b'.').count();
+        if count != 3 {
+            return Self::Segments { count };
+        }
+        let segments = jws.split(|&b| b == b'.').zip(["header", "payload", "signature"]);
+        let odd = segments.into_iter().find(|(segment, _)| decode(segment).is_none());
+        Self::Base64 { segment: odd.map_or("signature", |(_, name)| name) }
     }
+}
+
+/// The bytes of one segment, of which there must be some.
+fn decode(segment: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode_to_vec(segment).ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// base64url without padding (RFC 7515 section 2).
 #[must_use]
 pub fn base64url(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+    URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
 /// Reads canonical base64url without padding; `None` for anything else.
 #[must_use]
 pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
+    URL_SAFE_NO_PAD.decode_to_vec(text).ok()
 }
 
 /// Whether every character belongs to base64url.
@@ -257,8 +282,9 @@ mod tests {
     #[test]
     fn n8_n9_n10_n11_n12_n15_n19_headers_have_three_members_in_one_form() {
         let kid = "k".repeat(43);
-        let header =
-            |members: &str| Header::parse(format!("{{{members}}}").as_bytes(), Typ::AccessToken);
+        let header = |members: &str| {
+            Header::parse(format!("{{{members}}}").as_bytes(), Typ::AccessToken).map(|_| ())
+        };
         let good = format!(r#""alg":"ES256","typ":"at+jwt","kid":"{kid}""#);
         assert!(header(&good).is_ok());
         for extra in [

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::compact::{Typ, base64url};
+use crate::compact::{Header, Typ, base64url};
 use crate::jwk::{Jwk, Material};
 
 /// Signature algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1).
@@ -154,9 +154,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Signing`] where the primitive fails.
     pub fn sign(&self, typ: Typ, payload: &[u8]) -> Result<String, KeyError> {
-        // Every one of the three is plain ASCII; nothing needs escaping.
-        let (alg, typ, kid) = (self.alg(), typ.as_str(), self.kid());
-        let header = format!(r#"{{"alg":"{alg}","typ":"{typ}","kid":"{kid}"}}"#);
+        let header = Header::written(self.alg(), typ, self.kid());
         let mut jws = format!("{}.{}", base64url(header), base64url(payload));
         let signature = self.sign_bytes(jws.as_bytes())?;
         jws.push('.');

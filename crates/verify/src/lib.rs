@@ -2,8 +2,10 @@
 #![deny(missing_docs)]
 #![deny(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod cache;
 mod deny;
 mod freshness;
+mod genuine;
 mod presented;
 mod rejection;
 mod trust;

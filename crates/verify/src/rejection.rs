@@ -25,6 +25,9 @@ pub enum Rejection {
         /// The header's text, cut to 128 characters.
         alg: String,
     },
+    /// 3: no issuer that is believed has a key: nothing was fetched, or it was forgotten.
+    #[error("no key is known at all")]
+    NoKeys,
     /// 3: a key that no issuer has published. Whoever keeps the keys may fetch them again.
     #[error("key {kid} is not known")]
     UnknownKid {
@@ -206,6 +209,7 @@ impl Rejection {
             Self::Malformed(_) => "malformed",
             Self::BadHeader(_) => "bad-header",
             Self::UnknownAlg { .. } => "unknown-alg",
+            Self::NoKeys => "no-keys",
             Self::UnknownKid { .. } => "unknown-kid",
             Self::WrongAlg { .. } => "wrong-alg",
             Self::BadSignature { .. } => "bad-signature",
@@ -238,6 +242,7 @@ impl Rejection {
             Self::Malformed(_)
             | Self::BadHeader(_)
             | Self::UnknownAlg { .. }
+            | Self::NoKeys
             | Self::UnknownKid { .. }
             | Self::WrongAlg { .. }
             | Self::BadSignature { .. }

@@ -1,13 +1,15 @@
 //! Whom a verifier believes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use scrip_token::Typ;
+use scrip_token::compact::Header;
 use scrip_token::jwk::KeySet;
 use scrip_token::signature::VerifyingKey;
 
 use crate::deny::DenySet;
 use crate::freshness::Information;
+use crate::rejection::Rejection;
 
 /// The issuers that are believed at one moment, each with what is known about its revocations.
 ///
@@ -54,7 +56,7 @@ impl<'a> Trust<'a> {
         for (position, (issuer, _)) in sources.iter().enumerate() {
             for (other, _) in sources.iter().take(position) {
                 if issuer.iss == other.iss {
-                    return Err(TrustError::RepeatedIssuer { iss: issuer.iss.clone() });
+                    return Err(TrustError::RepeatedIssuer { iss: issuer.iss().to_owned() });
                 }
                 if let Some(kid) = issuer.keys.kids().find(|kid| other.keys.by_kid(kid).is_some()) {
                     return Err(TrustError::SharedKey { kid: kid.to_owned() });
@@ -64,22 +66,50 @@ impl<'a> Trust<'a> {
         Ok(Self(Sources::Several(sources)))
     }
 
-    pub(crate) fn key(&self, kid: &str) -> Option<(&'a Issuer, Information, &'a VerifyingKey)> {
-        let sources = match &self.0 {
-            Sources::One(source) => source.as_slice(),
-            Sources::Several(sources) => sources,
-        };
-        sources.iter().find_map(|&(issuer, information)| {
-            issuer.keys.by_kid(kid).map(|key| (issuer, information, key))
+    /// The key of this thumbprint.
+    pub(crate) fn by_kid(&self, kid: &str) -> Result<Trusted<'a>, Rejection> {
+        self.find(|key| *key.kid == *kid).ok_or_else(|| {
+            if self.sources().iter().all(|(issuer, _)| issuer.keys.is_empty()) {
+                Rejection::NoKeys
+            } else {
+                Rejection::UnknownKid { kid: kid.to_owned() }
+            }
         })
     }
+
+    /// The key whose tokens have this decoded header, if they are written as Scrip writes them.
+    pub(crate) fn by_header(&self, header: &[u8]) -> Option<Trusted<'a>> {
+        self.find(|key| key.header.as_bytes() == header)
+    }
+
+    fn find(&self, is_meant: impl Fn(&Published) -> bool) -> Option<Trusted<'a>> {
+        // There are a few keys: comparing is quicker than hashing.
+        self.sources().iter().find_map(|&(issuer, information)| {
+            let published = issuer.keys.0.iter().find(|key| is_meant(key))?;
+            Some(Trusted { issuer, information, published })
+        })
+    }
+
+    fn sources(&self) -> &[(&'a Issuer, Information)] {
+        match &self.0 {
+            Sources::One(source) => source.as_slice(),
+            Sources::Several(sources) => sources,
+        }
+    }
+}
+
+/// A key that counts, whose it is, and what is known about that issuer's revocations.
+pub(crate) struct Trusted<'a> {
+    pub(crate) issuer: &'a Issuer,
+    pub(crate) information: Information,
+    pub(crate) published: &'a Published,
 }
 
 /// One issuer: its URL, its keys, its deny set. Immutable; a change makes a new one, and sharing
 /// the unchanged parts costs nothing.
 #[derive(Debug, Clone)]
 pub struct Issuer {
-    iss: String,
+    iss: Arc<str>,
     keys: Keys,
     deny: DenySet,
 }
@@ -88,13 +118,17 @@ impl Issuer {
     /// `iss` is compared with the claim byte by byte.
     #[must_use]
     pub fn new(iss: impl Into<String>, keys: Keys, deny: DenySet) -> Self {
-        Self { iss: iss.into(), keys, deny }
+        Self { iss: Arc::from(iss.into()), keys, deny }
     }
 
     /// Its URL.
     #[must_use]
     pub fn iss(&self) -> &str {
         &self.iss
+    }
+
+    pub(crate) fn shared_iss(&self) -> Arc<str> {
+        Arc::clone(&self.iss)
     }
 
     /// The keys that may sign its tokens.
@@ -115,12 +149,23 @@ impl Issuer {
 /// Everything published for signing tokens counts, also a key that is not yet active; a key that
 /// is not to count any more is left out.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(Arc<HashMap<String, VerifyingKey>>);
+pub struct Keys(Arc<[Published]>);
+
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) kid: Arc<str>,
+    pub(crate) key: VerifyingKey,
+    header: String,
+}
 
 impl From<KeySet> for Keys {
     /// The odd keys of the set have been left out by [`KeySet`] already.
     fn from(set: KeySet) -> Self {
-        Self(Arc::new(set.keys.into_iter().map(|(jwk, key)| (jwk.kid, key)).collect()))
+        let keys = set.keys.into_iter().map(|(jwk, key)| {
+            let header = Header::written(key.alg(), Typ::AccessToken, &jwk.kid);
+            Published { kid: jwk.kid.into(), key, header }
+        });
+        Self(keys.collect())
     }
 }
 
@@ -128,11 +173,17 @@ impl Keys {
     /// The key of this thumbprint.
     #[must_use]
     pub fn by_kid(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.0.get(kid)
+        self.0.iter().find(|published| *published.kid == *kid).map(|published| &published.key)
     }
 
-    /// Every thumbprint, in no order.
+    /// Every thumbprint, in the order of the set.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.0.iter().map(|published| &*published.kid)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

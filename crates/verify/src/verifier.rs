@@ -1,14 +1,20 @@
 //! The twelve checks, in order.
 
+use std::sync::Arc;
+
+use arc_swap::Guard;
 use scrip_token::claims::Claims;
 use scrip_token::compact::{Compact, Header, Typ};
 use scrip_token::limits::{LEEWAY, MAX_LIFETIME, MAX_TOKEN_BYTES};
 use scrip_token::signature::Alg;
+use smallvec::SmallVec;
 
-use crate::freshness::{Freshness, Information};
+use crate::cache::{Cache, Held};
+use crate::freshness::Freshness;
+use crate::genuine::Genuine;
 use crate::presented::Presented;
 use crate::rejection::{Rejection, excerpt};
-use crate::trust::{Issuer, Trust};
+use crate::trust::{Published, Trust, Trusted};
 
 /// What one gateway expects of every token. Built once.
 #[derive(Debug, Clone)]
@@ -17,11 +23,13 @@ pub struct Verifier {
     env: Box<str>,
     max_lifetime: u64,
     freshness: Freshness,
+    cache: Arc<Cache>,
 }
 
 impl Verifier {
     /// A verifier for one audience (the `aud` claim, byte-exact) in one environment (`env`), with
-    /// the longest lifetime of [`MAX_LIFETIME`] and the default [`Freshness`].
+    /// the longest lifetime of [`MAX_LIFETIME`], the default [`Freshness`] and a cache of 32,768
+    /// tokens in at most 128 MiB.
     #[must_use]
     pub fn new(audience: &str, env: &str) -> Self {
         Self {
@@ -29,6 +37,7 @@ impl Verifier {
             env: env.into(),
             max_lifetime: MAX_LIFETIME,
             freshness: Freshness::default(),
+            cache: Arc::new(Cache::new(1 << 15, 1 << 27)),
         }
     }
 
@@ -46,6 +55,18 @@ impl Verifier {
         Self { freshness, ..self }
     }
 
+    /// Remembers about so many tokens, each in at most `bytes / entries` of memory; larger ones are
+    /// verified anew each time. Zero: none. The table of places is laid out when the first token
+    /// is kept; clones of a verifier share it.
+    ///
+    /// A token found again is spared what cannot have changed (1 to 6; that its key still counts,
+    /// and for the same issuer, is seen to), nothing else. With twice as many entries as there are
+    /// live tokens hardly one is displaced.
+    #[must_use]
+    pub fn cache(self, entries: usize, bytes: usize) -> Self {
+        Self { cache: Arc::new(Cache::new(entries, bytes)), ..self }
+    }
+
     /// Who holds this token: checks 1 to 8. For introspection and logs; permits nothing by itself.
     ///
     /// `now` is in seconds since the epoch.
@@ -58,13 +79,13 @@ impl Verifier {
         now: u64,
         trust: &Trust<'_>,
     ) -> Result<Authentic, Rejection> {
-        let (claims, kid, issuer, information) = self.identify(token, trust)?;
-        self.check_time(&claims, now)?; // 7
-        self.freshness.admit(information, claims.iat, now)?; // 8
-        if let Some(denied) = issuer.deny().denies(&claims, &kid) {
-            return Err(Rejection::Revoked(denied));
+        if let Some(known) = self.cache.find(token) {
+            return self.judge(known, now, trust);
         }
-        Ok(Authentic { claims, kid, information_age: information.age(now) })
+        let genuine = Arc::new(self.read(token, trust)?);
+        let authentic = self.judge(Guard::from_inner(Arc::clone(&genuine)), now, trust)?;
+        self.cache.keep(&genuine, now);
+        Ok(authentic)
     }
 
     /// Whether this request may pass: all twelve checks.
@@ -77,36 +98,25 @@ impl Verifier {
         trust: &Trust<'_>,
     ) -> Result<Verified, Rejection> {
         let authentic = self.authenticate(presented.token, presented.now, trust)?;
-        presented.permitted_by(&authentic.claims)?; // 9 to 12
+        presented.permitted_by(authentic.claims())?; // 9 to 12
         Ok(Verified(authentic))
     }
 
-    /// Checks 1 to 6: all that depends on nothing but the token and its issuer's keys.
-    fn identify<'i>(
-        &self,
-        token: &[u8],
-        trust: &Trust<'i>,
-    ) -> Result<(Claims, String, &'i Issuer, Information), Rejection> {
+    /// Checks 1 to 6.
+    fn read(&self, token: &[u8], trust: &Trust<'_>) -> Result<Genuine, Rejection> {
         let compact = Compact::parse(token, MAX_TOKEN_BYTES)?; // 1
 
-        let Header { alg, kid, .. } = Header::parse(&compact.header, Typ::AccessToken)?; // 2
-        if !Alg::is_known(&alg) {
-            return Err(Rejection::UnknownAlg { alg: excerpt(&alg) });
-        }
-
-        let Some((issuer, information, key)) = trust.key(&kid) else {
-            return Err(Rejection::UnknownKid { kid }); // 3
+        let Trusted { issuer, published, .. } = match trust.by_header(&compact.header) {
+            Some(trusted) => trusted,
+            None => by_parts_of(&compact.header, trust)?, // 2, 3
         };
-        if !key.alg().is_spelt(&alg) {
-            return Err(Rejection::WrongAlg { alg: excerpt(&alg), key: key.alg() });
-        }
+        let Published { kid, key, .. } = published;
 
         if !key.verify(compact.signing_input, &compact.signature) {
-            return Err(Rejection::BadSignature { kid }); // 4
+            return Err(Rejection::BadSignature { kid: kid.to_string() }); // 4
         }
 
         let claims = Claims::parse(&compact.payload)?; // 5
-
         if claims.iss != issuer.iss() {
             let expected = issuer.iss().to_owned();
             return Err(Rejection::WrongIssuer { token: claims.iss, expected }); // 6
@@ -119,7 +129,26 @@ impl Verifier {
             let expected = self.env.to_string();
             return Err(Rejection::WrongEnvironment { token: claims.env, expected });
         }
-        Ok((claims, kid, issuer, information))
+        let (iss, kid) = (issuer.shared_iss(), Arc::clone(kid));
+        Ok(Genuine { token: SmallVec::from_slice(token), iss, kid, claims })
+    }
+
+    /// Checks 7 and 8, and once more whose key it is: what may have changed since a token was read.
+    fn judge(&self, held: Held, now: u64, trust: &Trust<'_>) -> Result<Authentic, Rejection> {
+        let Genuine { iss, kid, claims, .. } = &**held;
+        let Trusted { issuer, information, .. } = trust.by_kid(kid)?; // 3
+        if **iss != *issuer.iss() {
+            let expected = issuer.iss().to_owned();
+            return Err(Rejection::WrongIssuer { token: iss.to_string(), expected }); // 6
+        }
+
+        self.check_time(claims, now)?; // 7
+
+        self.freshness.admit(information, claims.iat, now)?; // 8
+        if let Some(denied) = issuer.deny().denies(claims, kid) {
+            return Err(Rejection::Revoked(denied));
+        }
+        Ok(Authentic { held, information_age: information.age(now) })
     }
 
     /// Check 7. That `nbf` equals `iat`, that `jti` carries its time and that `exp` is later, the
@@ -140,12 +169,25 @@ impl Verifier {
     }
 }
 
+/// Checks 2 and 3 of a header that is not written as Scrip writes it, or whose key is not known.
+fn by_parts_of<'a>(header: &[u8], trust: &Trust<'a>) -> Result<Trusted<'a>, Rejection> {
+    let Header { alg, kid, .. } = Header::parse(header, Typ::AccessToken)?;
+    if !Alg::is_known(&alg) {
+        return Err(Rejection::UnknownAlg { alg: excerpt(&alg) });
+    }
+    let trusted = trust.by_kid(&kid)?;
+    let key = trusted.published.key.alg();
+    if !key.is_spelt(&alg) {
+        return Err(Rejection::WrongAlg { alg: excerpt(&alg), key });
+    }
+    Ok(trusted)
+}
+
 /// A token that is genuine, current and not revoked. It says who holds it, not what they may do
 /// here. Made by [`Verifier::authenticate`] alone.
 #[derive(Debug)]
 pub struct Authentic {
-    claims: Claims,
-    kid: String,
+    held: Held,
     information_age: Option<u64>,
 }
 
@@ -153,13 +195,13 @@ impl Authentic {
     /// What the token says.
     #[must_use]
     pub fn claims(&self) -> &Claims {
-        &self.claims
+        &self.held.claims
     }
 
     /// The key that signed it: an RFC 7638 SHA-256 thumbprint.
     #[must_use]
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.held.kid
     }
 
     /// How old the deny list was that it was judged by, in seconds; `None` where no feed is

@@ -16,8 +16,19 @@ fn under(trust: &Trust<'_>, token: &str) -> &'static str {
 fn an_unknown_kid_is_an_outcome_of_its_own() {
     let rejection = judge(STRANGER.token(&claims())).unwrap_err();
     assert_eq!(rejection, Rejection::UnknownKid { kid: STRANGER.kid().to_owned() });
+}
+
+#[test]
+fn n36_to_know_no_key_at_all_is_another() {
     let empty = Issuer::new(ISS, Keys::default(), DenySet::default());
-    assert_eq!(under(&Trust::one(&empty, FRESH), &EDDSA.token(&claims())), "unknown-kid");
+    let other = Issuer::new("https://other.example", Keys::default(), DenySet::default());
+    let token = EDDSA.token(&claims());
+    assert_eq!(under(&Trust::one(&empty, FRESH), &token), "no-keys");
+    let sources = [(&empty, FRESH), (&other, FRESH)];
+    assert_eq!(under(&Trust::several(&sources).unwrap(), &token), "no-keys");
+    let full = Issuer::new("https://full.example", keys(&[ES256.jwk()]), DenySet::default());
+    let sources = [(&empty, FRESH), (&full, FRESH)];
+    assert_eq!(under(&Trust::several(&sources).unwrap(), &token), "unknown-kid");
 }
 
 #[test]
@@ -92,5 +103,5 @@ fn one_key_or_one_name_under_two_issuers_is_refused() {
     let twin = issuer(&[&RS256], DenySet::default());
     let error = Trust::several(&[(&ours, FRESH), (&twin, FRESH)]).unwrap_err();
     assert_eq!(error, TrustError::RepeatedIssuer { iss: ISS.to_owned() });
-    assert_eq!(under(&Trust::several(&[]).unwrap(), &EDDSA.token(&claims())), "unknown-kid");
+    assert_eq!(under(&Trust::several(&[]).unwrap(), &EDDSA.token(&claims())), "no-keys");
 }

@@ -1,6 +1,7 @@
 //! What the verifier accepts and refuses, from the outside. Numbers in names are those of the
 //! project's list of hostile inputs.
 
+mod cache;
 mod claims;
 mod deny;
 mod encoding;

@@ -33,6 +33,12 @@ fn on(claims: &Value, change: impl FnOnce(&mut Presented<'_>)) -> Rejection {
     verifier().verify(&presented, &Trust::one(&ISSUER, FRESH)).unwrap_err()
 }
 
+fn without_keys() -> Rejection {
+    let issuer = issuer(&[], DenySet::default());
+    let token = EDDSA.token(&claims());
+    verifier().verify(&presented(token.as_bytes()), &Trust::one(&issuer, FRESH)).unwrap_err()
+}
+
 fn aged(age: u64, policy: StalePolicy) -> Rejection {
     let verifier = verifier().freshness(Freshness::new(60, 900, policy).unwrap());
     let trust = Trust::one(&ISSUER, Information::Followed { as_of: NOW, silence: age });
@@ -68,6 +74,7 @@ pub(crate) fn all() -> Vec<(Rejection, Rejection, &'static str, Outside)> {
             InvalidToken,
         ),
         (bare(&forged("none")), R::UnknownAlg { alg: text("none") }, "unknown-alg", InvalidToken),
+        (without_keys(), R::NoKeys, "no-keys", InvalidToken),
         (
             bare(&STRANGER.token(&claims())),
             R::UnknownKid { kid: text(STRANGER.kid()) },
@@ -213,28 +220,29 @@ fn place(rejection: &Rejection) -> usize {
         Rejection::Malformed(_) => 0,
         Rejection::BadHeader(_) => 1,
         Rejection::UnknownAlg { .. } => 2,
-        Rejection::UnknownKid { .. } => 3,
-        Rejection::WrongAlg { .. } => 4,
-        Rejection::BadSignature { .. } => 5,
-        Rejection::BadClaims(_) => 6,
-        Rejection::WrongIssuer { .. } => 7,
-        Rejection::WrongAudience { .. } => 8,
-        Rejection::WrongEnvironment { .. } => 9,
-        Rejection::Expired { .. } => 10,
-        Rejection::NotYetValid { .. } => 11,
-        Rejection::LivesTooLong { .. } => 12,
-        Rejection::Stale { .. } => 13,
-        Rejection::Offline { .. } => 14,
-        Rejection::Revoked(_) => 15,
-        Rejection::ProofMissing => 16,
-        Rejection::WrongProof { .. } => 17,
-        Rejection::AddressUnknown => 18,
-        Rejection::WrongAddress { .. } => 19,
-        Rejection::InsufficientScope { .. } => 20,
-        Rejection::ModelUnnamed => 21,
-        Rejection::WrongModel { .. } => 22,
-        Rejection::SizeUnknown { .. } => 23,
-        Rejection::TooLarge { .. } => 24,
+        Rejection::NoKeys => 3,
+        Rejection::UnknownKid { .. } => 4,
+        Rejection::WrongAlg { .. } => 5,
+        Rejection::BadSignature { .. } => 6,
+        Rejection::BadClaims(_) => 7,
+        Rejection::WrongIssuer { .. } => 8,
+        Rejection::WrongAudience { .. } => 9,
+        Rejection::WrongEnvironment { .. } => 10,
+        Rejection::Expired { .. } => 11,
+        Rejection::NotYetValid { .. } => 12,
+        Rejection::LivesTooLong { .. } => 13,
+        Rejection::Stale { .. } => 14,
+        Rejection::Offline { .. } => 15,
+        Rejection::Revoked(_) => 16,
+        Rejection::ProofMissing => 17,
+        Rejection::WrongProof { .. } => 18,
+        Rejection::AddressUnknown => 19,
+        Rejection::WrongAddress { .. } => 20,
+        Rejection::InsufficientScope { .. } => 21,
+        Rejection::ModelUnnamed => 22,
+        Rejection::WrongModel { .. } => 23,
+        Rejection::SizeUnknown { .. } => 24,
+        Rejection::TooLarge { .. } => 25,
     }
 }
 
@@ -247,7 +255,7 @@ fn every_reason_carries_what_disagreed_and_has_one_name() {
         places.push(place(&given));
     }
     places.dedup();
-    assert_eq!(places, (0..25).collect::<Vec<_>>(), "the table has every reason, in order");
+    assert_eq!(places, (0..26).collect::<Vec<_>>(), "the table has every reason, in order");
 }
 
 #[test]

@@ -261,7 +261,7 @@ fn check(rejection: &Rejection) -> u8 {
     match rejection {
         R::Malformed(_) => 1,
         R::BadHeader(_) | R::UnknownAlg { .. } => 2,
-        R::UnknownKid { .. } | R::WrongAlg { .. } => 3,
+        R::NoKeys | R::UnknownKid { .. } | R::WrongAlg { .. } => 3,
         R::BadSignature { .. } => 4,
         R::BadClaims(_) => 5,
         R::WrongIssuer { .. } | R::WrongAudience { .. } | R::WrongEnvironment { .. } => 6,

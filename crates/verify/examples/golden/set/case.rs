@@ -7,10 +7,11 @@ use serde_json::json;
 use super::claims::NOW;
 
 /// Check and status of each reason, by hand from the rules.
-const REASONS: [(&str, u8, u16); 25] = [
+const REASONS: [(&str, u8, u16); 26] = [
     ("malformed", 1, 401),
     ("bad-header", 2, 401),
     ("unknown-alg", 2, 401),
+    ("no-keys", 3, 401),
     ("unknown-kid", 3, 401),
     ("wrong-alg", 3, 401),
     ("bad-signature", 4, 401),

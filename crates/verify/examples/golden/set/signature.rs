@@ -65,6 +65,20 @@ fn key_sets(keys: &Keys) -> Vec<Case> {
             "a key that no issuer has published",
             keys.stranger.token(&Claims::new()),
         ),
+        Case::refused(
+            "no-keys",
+            "no-issuer-has-a-key",
+            "an empty key set is a fault of whoever keeps the keys, not of the token",
+            keys.eddsa.token(&Claims::new()),
+        )
+        .given("trust", trust("empty", NOW, 0, "")),
+        Case::refused(
+            "no-keys",
+            "no-issuer-at-all",
+            "where nobody is believed there is no key either",
+            keys.eddsa.token(&Claims::new()),
+        )
+        .given("trust", "{}"),
         Case::accepted("beside-an-issuer-without-keys", EMPTY, keys.eddsa.token(&Claims::new()))
             .given("trust", &beside_empty),
         Case::refused(
