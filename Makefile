@@ -1,7 +1,8 @@
 # `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
 # `make interop` - what others wrote against us; needs Python and node as well.
+# `make bench` - what verification costs, as ratios to baselines of the same run; wants a quiet machine.
 
-.PHONY: run test interop
+.PHONY: run test interop bench
 
 run:
 	cargo run -- dev
@@ -17,3 +18,6 @@ interop:
 	.ci/prepare postgres vault python node
 	cargo clippy --test interop -- -D warnings
 	cargo test --test interop
+
+bench:
+	cargo bench --package scrip-verify --bench main
