@@ -1,5 +1,5 @@
 # `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
-# `make interop` - what others wrote against us; needs Python and node as well.
+# `make interop` - what others wrote against us; needs Python, node, Go and Java as well.
 # `make bench` - what verification costs, as ratios to baselines of the same run; wants a quiet machine.
 
 .PHONY: run test interop bench
@@ -15,7 +15,7 @@ test:
 	cargo test --workspace
 
 interop:
-	.ci/prepare postgres vault python node
+	.ci/prepare postgres vault python node go java
 	cargo clippy --test interop -- -D warnings
 	cargo test --test interop
 

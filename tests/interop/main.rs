@@ -1,8 +1,10 @@
-//! What others wrote against us. Needs Python and node, hence not part of `cargo test`: `make interop`.
+//! What others wrote against us. Needs Python, node, Go and Java, hence not part of `cargo test`: `make interop`.
 
 #[allow(dead_code, unreachable_pub, reason = "the other test binary uses the rest")]
 #[path = "../harness/mod.rs"]
 mod harness;
+
+mod differential;
 
 use harness::api::Api;
 use harness::process::Process;
