@@ -24,10 +24,10 @@ use std::io::Write;
 async fn what_we_accept_all_accept_and_what_they_alone_accept_breaks_a_rule_of_ours() {
     let golden: Vec<Case> = Golden::read().cases().collect();
     let valid = golden.iter().filter(|case| case.refused.is_none()).count();
-    assert!(golden.len() >= 60 && valid >= 10, "{valid} of {} are valid", golden.len());
+    assert!(golden.len() >= 60 && valid >= 20, "{valid} of {} are valid", golden.len());
     let mutated = mutation::cases(10_000);
     let valid = mutated.iter().filter(|case| case.refused.is_none()).count();
-    assert!((1_000..9_000).contains(&valid), "{valid} of {} are valid", mutated.len());
+    assert!((1_400..5_000).contains(&valid), "{valid} of {} are valid", mutated.len());
 
     let cases = [golden, mutated].concat();
     let comparison = Comparison { answers: library::judge(&cases).await, cases };
@@ -99,14 +99,13 @@ impl Comparison {
 
         // Past libtest, which shows what is printed only when a test fails.
         let mut out = std::io::stdout().lock();
-        let mut print = |counts: [&str; 7], code: &str, rule: &str| {
+        let mut print = |counts: [String; 7], code: &str, rule: &str| {
             let counts: String = counts.iter().map(|count| format!("{count:>11}")).collect();
             writeln!(out, "{counts}  {code:<16}  {rule}").expect("standard output");
         };
-        print(NAMES, "rejection", "rule");
+        print(NAMES.map(str::to_owned), "we refuse it:", "the rule");
         for ((code, rule), counts) in alone {
-            let counts = counts.map(|count| count.to_string());
-            print(counts.each_ref().map(String::as_str), code, rule);
+            print(counts.map(|count| count.to_string()), code, rule);
         }
     }
 

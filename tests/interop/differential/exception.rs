@@ -8,7 +8,7 @@ pub(super) struct Exception {
 }
 
 pub(super) const EXCEPTIONS: &[Exception] = &[
-    // RFC 9864's spelling, which we read and never write: those who know it want it in the JWK too.
+    // RFC 9864's spelling, which we read and never write. Few know it; here all are told of `EdDSA`.
     Exception { libraries: &NAMES, cases: &["alg-spelt-ed25519", "header: alg Ed25519"] },
     // Nimbus wants `now` to be later than `nbf` less the leeway, where RFC 7519 lets it be equal.
     Exception {

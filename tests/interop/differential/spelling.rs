@@ -1,6 +1,6 @@
 //! What may happen to the text of a token after it was signed.
 
-use super::forge::{Draft, Rng};
+use super::forge::{Draft, IAT, Rng};
 use super::mutation::Mutation;
 use scrip_token::compact::{base64url, from_base64url};
 
@@ -27,12 +27,10 @@ pub(super) const ALL: &[Mutation] = &[
         },
     ),
     Mutation::refused_by_all("a segment of another token", &["bad-signature"], |rng, draft| {
-        let other = Draft::any(rng);
-        let other = other.clone().at(1_795_000_001, 1_795_000_200, rng).signed();
-        let other: Vec<&str> = other.split('.').collect();
-        // The header of one with the same key may be the same header.
+        let other = Draft::any(rng).at(IAT + 1, IAT + 200, rng).signed();
+        // Not the header, which may be the same.
         let which = 1 + rng.below(2);
-        replace_segment(&draft.signed(), which, other[which])
+        replace_segment(&draft.signed(), which, segments(&other)[which])
     }),
     Mutation::refused_by_all("the header of another key", &["bad-signature"], |rng, draft| {
         loop {
@@ -48,9 +46,10 @@ pub(super) const ALL: &[Mutation] = &[
         &["malformed"],
         "no padding (RFC 7515 section 2)",
         |rng, draft| {
-            rewrite_segment(rng, draft, |rng, segment| {
-                segment + ["=", "==", "===", "%3D"][rng.below(4)]
-            })
+            let token = draft.signed();
+            let which = rng.below(3);
+            let padded = format!("{}{}", segments(&token)[which], rng.word("= == === %3D"));
+            replace_segment(&token, which, &padded)
         },
     ),
     Mutation::refused_by_us(
@@ -59,7 +58,7 @@ pub(super) const ALL: &[Mutation] = &[
         "base64url and nothing else (RFC 7515 section 2)",
         |rng, draft| loop {
             // Signed again where no such character came about.
-            let token = draft.clone().at(1_795_000_000, 1_795_000_300, rng).signed();
+            let token = draft.clone().at(IAT, IAT + 300, rng).signed();
             let other = token.replace('-', "+").replace('_', "/");
             if other != token {
                 break other;
@@ -71,14 +70,12 @@ pub(super) const ALL: &[Mutation] = &[
         &["malformed"],
         "bytes have one spelling (RFC 4648 section 3.5)",
         |rng, draft| loop {
-            let draft = draft.clone().at(1_795_000_000, 1_795_000_300, rng);
-            let mut claims = draft.claims.clone();
-            // Lengths of all kinds; a third of them leaves nothing over.
-            claims = claims.with("pad", format!("\"{}\"", "x".repeat(rng.below(3))));
-            let token = draft.claiming(claims.text());
+            let draft = draft.clone().at(IAT, IAT + 300, rng);
+            // Lengths of all kinds; one in three leaves no bits over.
+            let pad = format!("\"{}\"", "x".repeat(rng.below(3)));
+            let token = draft.claiming(draft.claims.clone().with("pad", pad).text());
             let which = 1 + rng.below(2);
-            let segment = token.split('.').nth(which).expect("three segments");
-            if let Some(other) = with_bits_left_over(segment) {
+            if let Some(other) = with_bits_left_over(segments(&token)[which]) {
                 break replace_segment(&token, which, &other);
             }
         },
@@ -89,13 +86,8 @@ pub(super) const ALL: &[Mutation] = &[
         "no character beside base64url's and the dot",
         |rng, draft| {
             let mut token = draft.signed();
-            let at = *rng.pick(&[
-                0,
-                10,
-                token.find('.').expect("segments"),
-                token.len() - 1,
-                token.len(),
-            ]);
+            let dot = token.find('.').expect("three segments");
+            let at = *rng.pick(&[0, 10, dot, token.len() - 1, token.len()]);
             let space = *rng.pick(&[" ", "\n", "\r\n", "\t", "\0", "\u{a0}", "\u{200b}"]);
             token.insert_str(at, space);
             token
@@ -136,13 +128,10 @@ pub(super) const ALL: &[Mutation] = &[
         format!(r#"{{"protected":"{header}","payload":"{claims}","signature":"{signature}"}}"#)
     }),
     Mutation::refused_by_all("a letter in the other case", TAMPERED, |rng, draft| {
-        change_character(
-            rng,
-            draft,
-            |_, byte| {
-                if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { b'A' }
-            },
-        )
+        change_character(rng, draft, |_, byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => byte ^ 0x20,
+            _ => b'!',
+        })
     }),
 ];
 
@@ -159,17 +148,6 @@ pub(super) fn replace_segment(token: &str, which: usize, with: &str) -> String {
     let mut segments = segments(token);
     segments[which] = with;
     segments.join(".")
-}
-
-fn rewrite_segment(
-    rng: &mut Rng,
-    draft: &Draft,
-    rewrite: fn(&mut Rng, String) -> String,
-) -> String {
-    let token = draft.signed();
-    let which = rng.below(3);
-    let segment = rewrite(rng, segments(&token)[which].to_owned());
-    replace_segment(&token, which, &segment)
 }
 
 fn change_segment(rng: &mut Rng, draft: &Draft, change: fn(&mut Rng, &mut Vec<u8>)) -> String {
@@ -193,7 +171,7 @@ fn change_character(rng: &mut Rng, draft: &Draft, change: fn(&mut Rng, u8) -> u8
 /// The same bytes in base64 whose last character has bits that mean nothing; `None` where all mean something.
 fn with_bits_left_over(segment: &str) -> Option<String> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if segment.len() % 4 == 0 {
+    if segment.len().is_multiple_of(4) {
         return None;
     }
     let (rest, last) = segment.split_at(segment.len() - 1);

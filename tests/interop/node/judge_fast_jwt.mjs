@@ -1,4 +1,4 @@
-// fast-jwt with all its checks. It takes one key, by which it was told apart here.
+// fast-jwt with all its checks. It reads no JWKS, so the key is chosen here, and `use` and `key_ops` go unread.
 
 import { createPublicKey } from "node:crypto";
 
