@@ -64,7 +64,7 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    pub(super) fn sign(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
+    fn sign(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let input = format!("{}.{}", base64url(header), base64url(claims));
         let signature = crypto::sign(input.as_bytes(), &self.key, self.alg).expect("it is a key");
         format!("{input}.{signature}")

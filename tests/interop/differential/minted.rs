@@ -56,11 +56,11 @@ pub(super) async fn cases() -> Vec<Case> {
     let jwks = Arc::from(jwks);
 
     let mut cases = Vec::new();
-    for aud in ["gateway-es", "gateway-ed", "gateway-rs"] {
+    for (aud, alg) in [("gateway-es", "ES256"), ("gateway-ed", "EdDSA"), ("gateway-rs", "RS256")] {
         for shape in SHAPES {
             let token = mint(&api, &secret, aud, shape).await;
-            let payload = token.split('.').nth(1).and_then(from_base64url).expect("a JWS");
-            let claims: Value = serde_json::from_slice(&payload).expect("JSON");
+            let [header, claims] = [0, 1].map(|which| part(&token, which));
+            assert_eq!(header["alg"], alg);
             let now = claims["iat"].as_u64().expect("an integer") + 1;
             let trust = Trust::one(&issuer, Information::Unfollowed);
             let verdict = Verifier::new(aud, "test").authenticate(token.as_bytes(), now, &trust);
@@ -88,4 +88,9 @@ async fn mint(api: &Api, secret: &str, aud: &str, shape: &[(&str, &str)]) -> Str
     let body = reply.text().await.expect("a whole body");
     let reply: Value = serde_json::from_str(&body).expect("JSON");
     reply["access_token"].as_str().unwrap_or_else(|| panic!("{shape:?}: {body}")).to_owned()
+}
+
+fn part(token: &str, which: usize) -> Value {
+    let text = token.split('.').nth(which).and_then(from_base64url).expect("a JWS");
+    serde_json::from_slice(&text).expect("JSON")
 }
