@@ -7,7 +7,7 @@ use scrip_verify::token::{Alg, Claims};
 use scrip_verify::{DenySet, Trust};
 
 use crate::fixture::{FRESH, ISS, issuer, jwks, presented, signing_key, token, verifier};
-use crate::rounds::{Entry, ratio, rounds};
+use crate::rounds::{Timing, ratio, rounds};
 
 /// So many tokens in turn, through a cache of a quarter as many: each is verified in full, kept,
 /// and displaced before it comes again.
@@ -34,15 +34,15 @@ pub(crate) fn run() {
         let [raw, ours, _] = rounds(
             &title,
             [
-                Entry::new("raw signature check, key parsed", || {
+                Timing::new("raw signature check, key parsed", || {
                     let part = raw.next().expect("a cycle");
                     assert!(public.verify(part.signing_input, &part.signature));
                 }),
-                Entry::new("scrip-verify, all twelve checks", || {
+                Timing::new("scrip-verify, all twelve checks", || {
                     let token = ours.next().expect("a cycle");
                     verifier.verify(&presented(token), &trust).expect("a good token")
                 }),
-                Entry::new("jsonwebtoken 11, used plainly", || {
+                Timing::new("jsonwebtoken 11, used plainly", || {
                     plainly(theirs.next().expect("a cycle"))
                 }),
             ],

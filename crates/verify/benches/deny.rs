@@ -5,13 +5,14 @@ use std::hint::black_box;
 
 use foldhash::fast::RandomState;
 use scrip_verify::token::blob::Blob;
+use scrip_verify::token::deny::{Entry, MAX_BATCH_ENTRIES};
 use scrip_verify::token::limits::HORIZON;
 use scrip_verify::token::{Alg, Claims, Jti};
 use scrip_verify::{DenySet, Trust};
 use serde_json::json;
 
 use crate::fixture::{FRESH, IAT, ISS, NOW, issuer, presented, signing_key, token, verifier};
-use crate::rounds::{Entry, now, ratio, rounds};
+use crate::rounds::{Timing, now, ratio, rounds};
 
 const MILLION: u64 = 1_000_000;
 
@@ -38,7 +39,8 @@ fn jti(n: u64) -> Jti {
     Jti::new(moment, bytes)
 }
 
-fn blob(count: u64) -> Blob {
+/// The snapshot of so many revoked tokens.
+pub(crate) fn blob(count: u64) -> Blob {
     let until = u32::try_from(NOW + 900).expect("a date of this century");
     let mut jtis: Vec<_> = (0..count).map(|n| (jti(n), until)).collect();
     jtis.sort_unstable();
@@ -61,8 +63,8 @@ fn growth() {
     let [empty, full] = rounds(
         "EdDSA, not cached",
         [
-            Entry::new("nobody is denied", || verify(first.next(), &none)),
-            Entry::new("a million tokens are", || verify(second.next(), &many)),
+            Timing::new("nobody is denied", || verify(first.next(), &none)),
+            Timing::new("a million tokens are", || verify(second.next(), &many)),
         ],
     );
     ratio(
@@ -72,18 +74,28 @@ fn growth() {
     );
 }
 
-/// From the bytes of a snapshot to the first verdict.
+/// From the bytes of a snapshot to a deny set, and what a full batch then adds to it while readers
+/// keep the one they have.
 fn start() {
     let bytes = blob(MILLION).encode().expect("a snapshot");
     let begun = now();
     let set = DenySet::from_blob(&Blob::decode(&bytes).expect("a snapshot"));
     let took = begun.elapsed();
     assert_eq!(set.len() as u64, MILLION);
-    ratio(
-        "deny_start_1m",
-        took.as_secs_f64() * 1000.0,
-        "ms, from a snapshot's bytes to a deny set of 1 M",
+    let what = "ms, from the bytes of a snapshot to a deny set of 1 M";
+    ratio("deny_start_1m", took.as_secs_f64() * 1000.0, what);
+
+    let entry = |n| Entry::Jti { jti: jti(n), until: NOW + 900 };
+    let batch: Vec<_> = (MILLION..).map(entry).take(MAX_BATCH_ENTRIES).collect();
+    let [one, full] = rounds(
+        "1 M tokens are denied; what a batch adds",
+        [
+            Timing::new("one token", || black_box(&set).with(&batch[..1])),
+            Timing::new("1,024 tokens of as many seconds", || black_box(&set).with(&batch)),
+        ],
     );
+    ratio("deny_extend_1m_by_1", one.median / 1e6, "ms, another set with one more than 1 M");
+    ratio("deny_extend_1m_by_1024", full.median / 1e6, "ms, another set with 1,024 more");
 }
 
 fn weight() {
@@ -101,11 +113,11 @@ fn weight() {
     let [single, absent] = rounds(
         "10 M tokens are denied; a look-up of one that is not",
         [
-            Entry::new("one plain HashSet<u64> of as many", || {
+            Timing::new("one plain HashSet<u64> of as many", || {
                 number += 1;
                 assert!(!black_box(&plain).contains(&random(number)));
             }),
-            Entry::new("DenySet::denies", || {
+            Timing::new("DenySet::denies", || {
                 claims.jti = *turn.next().expect("a cycle");
                 assert_eq!(black_box(&set).denies(&claims, "kid"), None);
             }),

@@ -1,13 +1,13 @@
-//! Entries timed in turns, round by round, so that a change of the machine's pace meets them all.
+//! Operations timed in turns, round by round, so that a change of the machine's pace meets them all.
 
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 25;
-/// How long one entry runs in one round.
+/// How long one of them runs in one round.
 const TURN: Duration = Duration::from_millis(40);
 
 /// What is timed, under a name.
-pub(crate) struct Entry<'a> {
+pub(crate) struct Timing<'a> {
     name: &'a str,
     run: Box<dyn FnMut(u64) -> Duration + 'a>,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Timed {
     least: f64,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> Timing<'a> {
     /// Times `operation`, repeated on one thread.
     pub(crate) fn new<T>(name: &'a str, mut operation: impl FnMut() -> T + 'a) -> Self {
         Self::many(name, move |times| {
@@ -37,13 +37,13 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Times the entries in turns and prints a table: medians over the rounds, the least, and each
-/// median over the first entry's.
-pub(crate) fn rounds<const N: usize>(title: &str, mut entries: [Entry<'_>; N]) -> [Timed; N] {
-    let times = entries.each_mut().map(|entry| {
+/// Times them in turns and prints a table: medians over the rounds, the least, and each
+/// median over the first's.
+pub(crate) fn rounds<const N: usize>(title: &str, mut timings: [Timing<'_>; N]) -> [Timed; N] {
+    let times = timings.each_mut().map(|timing| {
         let mut times = 1;
         loop {
-            let took = (entry.run)(times);
+            let took = (timing.run)(times);
             if took > TURN / 4 {
                 let scaled = TURN.as_secs_f64() / took.as_secs_f64() * times as f64;
                 return (scaled as u64).max(1);
@@ -53,15 +53,15 @@ pub(crate) fn rounds<const N: usize>(title: &str, mut entries: [Entry<'_>; N]) -
     });
     let mut samples = [const { Vec::new() }; N];
     for _ in 0..ROUNDS {
-        for ((entry, times), samples) in entries.iter_mut().zip(times).zip(&mut samples) {
-            samples.push((entry.run)(times).as_nanos() as f64 / times as f64);
+        for ((timing, times), samples) in timings.iter_mut().zip(times).zip(&mut samples) {
+            samples.push((timing.run)(times).as_nanos() as f64 / times as f64);
         }
     }
-    let mut timed = samples.into_iter().zip(&entries).map(|(mut samples, entry)| {
+    let mut timed = samples.into_iter().zip(&timings).map(|(mut samples, timing)| {
         samples.sort_by(f64::total_cmp);
-        Timed { name: entry.name.to_owned(), median: samples[ROUNDS / 2], least: samples[0] }
+        Timed { name: timing.name.to_owned(), median: samples[ROUNDS / 2], least: samples[0] }
     });
-    let timed = std::array::from_fn(|_| timed.next().expect("one for each entry"));
+    let timed = std::array::from_fn(|_| timed.next().expect("one for each"));
     print(title, &timed);
     timed
 }

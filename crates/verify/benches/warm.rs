@@ -4,10 +4,14 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use scrip_verify::token::Alg;
-use scrip_verify::{DenySet, Trust, Verifier};
+use scrip_verify::token::QualifiedName;
+use scrip_verify::token::deny::{Credential, Entry, Subject};
+use scrip_verify::token::limits::HORIZON;
+use scrip_verify::{DenySet, Trust};
 
-use crate::fixture::{FRESH, issuer, presented, signing_key, token, verifier};
-use crate::rounds::{Entry, now, ratio, rounds};
+use crate::deny;
+use crate::fixture::{FRESH, NOW, issuer, presented, signing_key, token, verifier};
+use crate::rounds::{Timing, now, ratio, rounds};
 
 const MANY: u64 = 10_000;
 /// Tokens at a time.
@@ -16,36 +20,56 @@ const READ: usize = 16;
 pub(crate) fn run() {
     let key = signing_key(Alg::EdDSA);
     let tokens: Vec<String> = (0..MANY).map(|n| token(&key, n)).collect();
-    let issuer = issuer(&[&key], DenySet::default());
-    let trust = Trust::one(&issuer, FRESH);
+    let none_denied = issuer(&[&key], DenySet::default());
+    let trust = Trust::one(&none_denied, FRESH);
+    let many_denied = issuer(&[&key], denied());
+    let many_denied = Trust::one(&many_denied, FRESH);
     let verifier = verifier();
-    let permit = |verifier: &Verifier, token: &String| {
-        verifier.verify(&presented(token), &trust).expect("a good token");
+    let permit_under = |trust: &Trust<'_>, token: &String| {
+        verifier.verify(&presented(token), trust).expect("a good token");
     };
-    tokens.iter().for_each(|token| permit(&verifier, token));
+    let permit = |token: &String| permit_under(&trust, token);
+    tokens.iter().for_each(permit);
 
     let hot = &tokens[0];
     let title = "a verdict that is known: judged again in full";
-    let [one, two, many] = rounds(
+    let [one, two, ruled, many] = rounds(
         title,
         [
-            Entry::new("one hot token", || permit(&verifier, hot)),
-            Entry::many("one hot token, two threads at once", |times| {
-                both(times, || permit(&verifier, hot))
+            Timing::new("one hot token", || permit(hot)),
+            Timing::many("one hot token, two threads at once", |times| both(times, || permit(hot))),
+            Timing::new("one hot token, 1 M tokens and 300 rules denied", || {
+                permit_under(&many_denied, hot);
             }),
-            Entry::many("10,000 tokens, in no order", |times| {
-                received(&tokens, times, |token| permit(&verifier, token))
-            }),
+            Timing::many("10,000 tokens, in no order", |times| received(&tokens, times, permit)),
         ],
     );
     ratio("verify_warm_hot", one.median, "ns, cached verdict judged again, one hot token");
     let what = "the same on two threads at once, over one thread";
     ratio("verify_warm_hot_2t", two.median / one.median, what);
+    let what = "one hot token, with 1 M tokens denied and 300 rules, over none";
+    ratio("verify_warm_growth_1m", ruled.median / one.median, what);
     ratio(
         "verify_warm_10k",
         many.median,
         "ns, cached verdict judged again, 10,000 tokens in no order",
     );
+}
+
+/// A million tokens, and a hundred each of clients, subjects and versions of credentials.
+fn denied() -> DenySet {
+    let (before, until) = (NOW, NOW + HORIZON);
+    let rules = (0..100).flat_map(|n| {
+        let client: QualifiedName = format!("acme/client-{n}").parse().expect("a name");
+        let id = format!("client:{client}");
+        let cred = Credential { client: client.clone(), version: "vault:1.1795000000".to_owned() };
+        [
+            Entry::Client { client, before, until },
+            Entry::Sub { sub: Subject { tenant: "acme".to_owned(), id }, before, until },
+            Entry::Cred { cred, until },
+        ]
+    });
+    DenySet::from_blob(&deny::blob(1_000_000)).with(&rules.collect::<Vec<_>>())
 }
 
 /// How long `operation` takes for so many tokens, in an order that no prefetcher follows, each as
