@@ -35,11 +35,13 @@ impl ModelPattern {
         }
     }
 
-    /// Whether the pattern allows exactly this model.
+    /// Whether the pattern allows exactly this model. No pattern allows a name that is none
+    /// ([`is_model`]): `prefix*` must not wave through what an upstream might read as something
+    /// else.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
         match self.0.strip_suffix('*') {
-            Some(prefix) => model.starts_with(prefix),
+            Some(prefix) => model.starts_with(prefix) && is_model(model),
             None => &*self.0 == model,
         }
     }

@@ -37,10 +37,22 @@ fn n28_a_pattern_allows_what_its_text_says() {
         for literal in texts(3) {
             let prefix = ModelPattern::parse(&format!("{literal}*")).unwrap();
             let is_prefix = model.as_bytes().get(..literal.len()) == Some(literal.as_bytes());
-            assert_eq!(prefix.allows(&model), is_prefix, "{prefix} {model}");
+            // The empty text is no model.
+            assert_eq!(prefix.allows(&model), is_prefix && !model.is_empty(), "{prefix} {model}");
             let Ok(exact) = ModelPattern::parse(&literal) else { continue };
             assert_eq!(exact.allows(&model), model == literal, "{exact} {model}");
             assert!(exact.is_exact() && !prefix.is_exact());
         }
     }
+}
+
+#[test]
+fn n28_no_pattern_allows_a_name_that_is_none() {
+    let long = "a".repeat(129);
+    for odd in ["a b", "a\u{200b}", "a*", "a%2e", "a\n", "", &long] {
+        for pattern in ["*", "a*"] {
+            assert!(!ModelPattern::parse(pattern).unwrap().allows(odd), "{pattern} {odd:?}");
+        }
+    }
+    assert!(ModelPattern::parse("a*").unwrap().allows(&long[1..]));
 }

@@ -17,9 +17,9 @@ use crate::rounds::{Timing, now, ratio, rounds};
 const MILLION: u64 = 1_000_000;
 
 pub(crate) fn run() {
-    growth();
+    weight(); // first, while no memory has been used and freed
     start();
-    weight();
+    growth();
 }
 
 /// Random bits that are the same in each run (splitmix64).
@@ -45,57 +45,6 @@ pub(crate) fn blob(count: u64) -> Blob {
     let mut jtis: Vec<_> = (0..count).map(|n| (jti(n), until)).collect();
     jtis.sort_unstable();
     Blob { jtis, rules: Vec::new() }
-}
-
-/// The same verification, with nobody denied and with a million.
-fn growth() {
-    let key = signing_key(Alg::EdDSA);
-    let tokens: Vec<String> = (0..1024).map(|n| token(&key, n)).collect();
-    let (none, many) = (DenySet::default(), DenySet::from_blob(&blob(MILLION)));
-    let (none, many) = (issuer(&[&key], none), issuer(&[&key], many));
-    let (none, many) = (Trust::one(&none, FRESH), Trust::one(&many, FRESH));
-    let verifier = verifier().cache(0, 0);
-    let (mut first, mut second) = (tokens.iter().cycle(), tokens.iter().cycle());
-    let verify = |token: Option<&String>, trust| {
-        let presented = presented(token.expect("a cycle"));
-        verifier.verify(&presented, trust).expect("a good token")
-    };
-    let [empty, full] = rounds(
-        "EdDSA, not cached",
-        [
-            Timing::new("nobody is denied", || verify(first.next(), &none)),
-            Timing::new("a million tokens are", || verify(second.next(), &many)),
-        ],
-    );
-    ratio(
-        "verify_growth_1m",
-        full.median / empty.median,
-        "1 M denied over none denied, not cached",
-    );
-}
-
-/// From the bytes of a snapshot to a deny set, and what a full batch then adds to it while readers
-/// keep the one they have.
-fn start() {
-    let bytes = blob(MILLION).encode().expect("a snapshot");
-    let begun = now();
-    let set = DenySet::from_blob(&Blob::decode(&bytes).expect("a snapshot"));
-    let took = begun.elapsed();
-    assert_eq!(set.len() as u64, MILLION);
-    let what = "ms, from the bytes of a snapshot to a deny set of 1 M";
-    ratio("deny_start_1m", took.as_secs_f64() * 1000.0, what);
-
-    let entry = |n| Entry::Jti { jti: jti(n), until: NOW + 900 };
-    let batch: Vec<_> = (MILLION..).map(entry).take(MAX_BATCH_ENTRIES).collect();
-    let [one, full] = rounds(
-        "1 M tokens are denied; what a batch adds",
-        [
-            Timing::new("one token", || black_box(&set).with(&batch[..1])),
-            Timing::new("1,024 tokens of as many seconds", || black_box(&set).with(&batch)),
-        ],
-    );
-    ratio("deny_extend_1m_by_1", one.median / 1e6, "ms, another set with one more than 1 M");
-    ratio("deny_extend_1m_by_1024", full.median / 1e6, "ms, another set with 1,024 more");
 }
 
 fn weight() {
@@ -127,6 +76,57 @@ fn weight() {
     ratio("deny_absent_10m", absent.median, what);
     let what = "the same, over a look-up in one plain HashSet<u64> of 10 M";
     ratio("deny_absent_over_plain", absent.median / single.median, what);
+}
+
+/// From the bytes of a snapshot to a deny set, and what a full batch then adds to it while readers
+/// keep the one they have.
+fn start() {
+    let bytes = blob(MILLION).encode().expect("a snapshot");
+    let begun = now();
+    let set = DenySet::from_blob(&Blob::decode(&bytes).expect("a snapshot"));
+    let took = begun.elapsed();
+    assert_eq!(set.len() as u64, MILLION);
+    let what = "ms, from the bytes of a snapshot to a deny set of 1 M";
+    ratio("deny_start_1m", took.as_secs_f64() * 1000.0, what);
+
+    let entry = |n| Entry::Jti { jti: jti(n), until: NOW + 900 };
+    let batch: Vec<_> = (MILLION..).map(entry).take(MAX_BATCH_ENTRIES).collect();
+    let [one, full] = rounds(
+        "1 M tokens are denied; what a batch adds",
+        [
+            Timing::new("one token", || black_box(&set).with(&batch[..1])),
+            Timing::new("1,024 tokens of as many seconds", || black_box(&set).with(&batch)),
+        ],
+    );
+    ratio("deny_extend_1m_by_1", one.median / 1e6, "ms, another set with one more than 1 M");
+    ratio("deny_extend_1m_by_1024", full.median / 1e6, "ms, another set with 1,024 more");
+}
+
+/// The same verification, with nobody denied and with a million.
+fn growth() {
+    let key = signing_key(Alg::EdDSA);
+    let tokens: Vec<String> = (0..1024).map(|n| token(&key, n)).collect();
+    let (none, many) = (DenySet::default(), DenySet::from_blob(&blob(MILLION)));
+    let (none, many) = (issuer(&[&key], none), issuer(&[&key], many));
+    let (none, many) = (Trust::one(&none, FRESH), Trust::one(&many, FRESH));
+    let verifier = verifier().cache(0, 0);
+    let (mut first, mut second) = (tokens.iter().cycle(), tokens.iter().cycle());
+    let verify = |token: Option<&String>, trust| {
+        let presented = presented(token.expect("a cycle"));
+        verifier.verify(&presented, trust).expect("a good token")
+    };
+    let [empty, full] = rounds(
+        "EdDSA, not cached",
+        [
+            Timing::new("nobody is denied", || verify(first.next(), &none)),
+            Timing::new("a million tokens are", || verify(second.next(), &many)),
+        ],
+    );
+    ratio(
+        "verify_growth_1m",
+        full.median / empty.median,
+        "1 M denied over none denied, not cached",
+    );
 }
 
 fn claims(jti: Jti) -> Claims {

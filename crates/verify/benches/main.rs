@@ -9,7 +9,7 @@ mod warm;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    for (name, run) in [("cold", cold::run as fn()), ("warm", warm::run), ("deny", deny::run)] {
+    for (name, run) in [("deny", deny::run as fn()), ("cold", cold::run), ("warm", warm::run)] {
         if asked.is_empty() || asked.iter().any(|part| part == name) {
             run();
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use scrip_token::claims::{Claims, Confirmation};
-use scrip_token::model::{ModelPattern, is_model};
+use scrip_token::model::ModelPattern;
 
 use crate::rejection::{Rejection, excerpt};
 
@@ -125,14 +125,12 @@ impl Address {
 }
 
 impl Model<'_> {
-    /// A name outside the grammar of models is refused whatever the patterns say: `prefix*` must
-    /// not wave through what an upstream might read as something else.
     fn is_among(&self, models: &[ModelPattern]) -> Result<(), Rejection> {
         match self {
             Self::None if models.is_empty() => Ok(()),
             Self::None => Err(Rejection::ModelUnnamed),
             Self::Named(name) => {
-                if is_model(name) && models.iter().any(|pattern| pattern.allows(name)) {
+                if models.iter().any(|pattern| pattern.allows(name)) {
                     Ok(())
                 } else {
                     Err(Rejection::WrongModel { asked: excerpt(name) })
