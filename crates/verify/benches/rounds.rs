@@ -16,7 +16,7 @@ pub(crate) struct Timing<'a> {
 pub(crate) struct Timed {
     name: String,
     pub(crate) median: f64,
-    least: f64,
+    pub(crate) least: f64,
 }
 
 impl<'a> Timing<'a> {
