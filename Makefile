@@ -1,8 +1,9 @@
 # `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
 # `make interop` - what others wrote against us; needs Python, node, Go and Java as well.
 # `make bench` - what verification costs, as ratios to baselines of the same run; wants a quiet machine.
+# `make fuzz` - each target of fuzz/ for FUZZ_SECONDS. `make mutants` - our checks broken one by one: do the tests notice?
 
-.PHONY: run test interop bench
+.PHONY: run test interop bench fuzz mutants
 
 run:
 	cargo run -- dev
@@ -21,3 +22,24 @@ interop:
 
 bench:
 	cargo bench --package scrip-verify --bench main
+
+# Sanitizers are a nightly feature; RUSTC_BOOTSTRAP allows them to the compiler that builds the rest. What libFuzzer finds
+# it adds to the first corpus, so the committed one stays as it is.
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz:
+	.ci/prepare cargo-fuzz
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  echo "fuzz: $$target"; \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  cargo fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/dictionary -timeout=5 -rss_limit_mb=1024 -malloc_limit_mb=16 \
+	    -print_final_stats=1; \
+	done
+
+# The rules, and the mutants that need no test, are in .cargo/mutants.toml; `make mutants MUTANTS="--file cidr.rs"` runs a part.
+mutants:
+	.ci/prepare cargo-mutants
+	cargo mutants --package scrip-token --package scrip-verify $(MUTANTS)
