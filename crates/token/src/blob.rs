@@ -101,9 +101,6 @@ impl Blob {
         let n_rules = u32::from_le_bytes(take(&mut rest)?) as usize;
         let table = n_jti.checked_mul(JTI_BYTES).ok_or(BlobError::Length)?;
         let (mut table, mut rest) = rest.split_at_checked(table).ok_or(BlobError::Length)?;
-        if n_rules > rest.len() / 2 {
-            return Err(BlobError::Length);
-        }
 
         let mut jtis: Vec<(Jti, u32)> = Vec::with_capacity(n_jti);
         for position in 0..n_jti {
@@ -115,7 +112,7 @@ impl Blob {
             jtis.push((jti, until));
         }
 
-        let mut rules = Vec::with_capacity(n_rules);
+        let mut rules = Vec::new();
         let mut last: &[u8] = &[];
         for position in n_jti..n_jti + n_rules {
             let length = usize::from(u16::from_le_bytes(take(&mut rest)?));
@@ -161,6 +158,7 @@ mod tests {
             Entry::Kid { kid: "k".repeat(43) },
             Entry::Jti { jti: jti(9), until: 7 },
             Entry::Kid { kid: "k".repeat(43) },
+            Entry::Kid { kid: "j".repeat(43) },
         ];
         Blob::from_entries(entries).unwrap()
     }
@@ -169,7 +167,7 @@ mod tests {
     fn sorted_once_each_and_read_back() {
         let blob = blob();
         assert_eq!(blob.jtis, [(jti(1), 5), (jti(9), 7)]);
-        assert_eq!(blob.count(), 4);
+        assert_eq!(blob.count(), 5);
         assert_eq!(Blob::decode(&blob.encode().unwrap()), Ok(blob));
         let empty = Blob::default().encode().unwrap();
         assert_eq!((empty.len(), Blob::decode(&empty)), (16, Ok(Blob::default())));

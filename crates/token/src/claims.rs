@@ -221,7 +221,7 @@ struct Version {
 
 /// Reads an optional member: it may be absent, but where it is present it has a value. `null` for
 /// a limit would otherwise read as "no limit".
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)

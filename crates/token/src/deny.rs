@@ -6,6 +6,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::claims::present;
 use crate::digest::Digest;
 use crate::json::{self, JsonError};
 use crate::jti::Jti;
@@ -142,14 +143,23 @@ impl<'de> Deserialize<'de> for Entry {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Members {
+            #[serde(default, deserialize_with = "present")]
             jti: Option<Jti>,
+            #[serde(default, deserialize_with = "present")]
             client: Option<QualifiedName>,
+            #[serde(default, deserialize_with = "present")]
             sub: Option<Subject>,
+            #[serde(default, deserialize_with = "present")]
             tenant: Option<String>,
+            #[serde(default, deserialize_with = "present")]
             cred: Option<Credential>,
+            #[serde(default, deserialize_with = "present")]
             kid: Option<String>,
+            #[serde(default, deserialize_with = "present")]
             all: Option<True>,
+            #[serde(default, deserialize_with = "present")]
             before: Option<u64>,
+            #[serde(default, deserialize_with = "present")]
             until: Option<u64>,
         }
         let m = Members::deserialize(deserializer)?;
@@ -375,6 +385,7 @@ mod tests {
             json!({"kid": "short"}),
             json!({"tenant": "Acme", "before": 1, "until": 9}),
             json!({"jti": JTI, "until": null}),
+            json!({"jti": JTI, "until": 9, "kid": null}),
             json!([]),
             json!({}),
         ] {
