@@ -108,7 +108,8 @@ mod tests {
     fn n30_one_network_has_one_spelling() {
         for good in ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.7/32", "::/0", "2001:db8::/32", "::1/128"]
         {
-            assert_eq!(Cidr::parse(good).unwrap().to_string(), good);
+            let cidr = Cidr::parse(good).unwrap();
+            assert_eq!((cidr.to_string(), format!("{cidr:?}")), (good.to_owned(), good.to_owned()));
         }
         for bad in [
             "010.0.0.0/8",

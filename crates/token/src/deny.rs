@@ -361,6 +361,13 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_kept_until_its_time_and_one_for_a_key_for_ever() {
+        for kind in kinds() {
+            assert_eq!(entry(&kind).unwrap().until(), kind["until"].as_u64(), "{kind}");
+        }
+    }
+
+    #[test]
     fn n92_anything_but_the_seven_kinds_is_refused() {
         for kind in kinds() {
             let mut more = kind.clone();
@@ -402,6 +409,7 @@ mod tests {
         };
         let parse = |value: Value| Batch::parse(value.to_string().as_bytes());
         assert!(parse(batch(json!(kinds()))).is_ok());
+        assert!(parse(batch(json!(vec![kinds()[0].clone(); 1024]))).is_ok());
         assert!(parse(batch(json!(vec![kinds()[0].clone(); 1025]))).is_err());
         assert!(parse(batch(json!([]))).is_err());
         for (member, odd) in [
@@ -424,5 +432,34 @@ mod tests {
             assert!(Manifest::parse(garbage.as_bytes()).is_err());
         }
         assert!(Heartbeat::parse(&vec![b' '; MAX_SIGN_OF_LIFE_BYTES + 1]).is_err());
+    }
+
+    #[test]
+    fn a_heartbeat_promises_the_next_within_a_minute() {
+        let every = |seconds: u64| {
+            let heartbeat = json!({"ver": 1, "iss": "https://sts.example", "epoch": JTI, "seq": 0,
+                "head": first_head(Jti::parse(JTI).unwrap()), "iat": 5, "every": seconds, "keys": 3});
+            Heartbeat::parse(heartbeat.to_string().as_bytes())
+        };
+        for (seconds, holds) in [(0, false), (1, true), (60, true), (61, false)] {
+            assert_eq!(every(seconds).is_ok(), holds, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_names_its_blob_by_digest() {
+        let digest = Digest::of(b"blob");
+        let naming = |path: String| {
+            let manifest = json!({"ver": 1, "iss": "https://sts.example", "epoch": JTI, "seq": 7,
+                "head": digest, "iat": 5, "count": 2, "size": 56, "sha256": digest, "blob": path,
+                "keys": 3});
+            Manifest::parse(manifest.to_string().as_bytes())
+        };
+        assert!(naming(format!("/v1/deny/blobs/{digest}")).is_ok());
+        for other in
+            [Digest::of(b"other").to_string(), format!("{digest}?"), format!("../{digest}")]
+        {
+            assert!(naming(format!("/v1/deny/blobs/{other}")).is_err(), "{other}");
+        }
     }
 }

@@ -77,6 +77,7 @@ mod tests {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), empty);
         assert_eq!(Digest::parse(empty), Ok(Digest::of(b"")));
+        assert_eq!(format!("{:?}", Digest::of(b"")), empty);
         for bad in
             ["", &empty[1..], &empty.to_uppercase(), &format!("{empty}0"), &format!("{empty}00")]
         {

@@ -88,6 +88,7 @@ mod tests {
     fn all_but_time_version_and_variant_is_random() {
         let jti = Jti::new(1_795_000_000_123, [0xff; 10]);
         assert_eq!(jti.to_string(), "01a1ee56-5e7b-7fff-bfff-ffffffffffff");
+        assert_eq!(format!("{jti:?}"), jti.to_string());
         assert_eq!((jti.milliseconds(), jti.seconds()), (1_795_000_000_123, 1_795_000_000));
         assert_eq!(Jti::parse(&jti.to_string()), Ok(jti));
         assert_eq!(Jti::from_bytes(*jti.as_bytes()), Ok(jti));

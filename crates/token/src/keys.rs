@@ -91,3 +91,65 @@ impl PublishedKeys {
         Ok(keys)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// RFC 8037 appendix A.2.
+    fn jwk() -> Value {
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    }
+
+    fn document() -> Value {
+        json!({"ver": 1, "iss": "https://sts.example", "version": 3, "iat": 5, "roots": [jwk()],
+            "feed_keys": [{"kty": "AKP"}, jwk()], "token_keys": []})
+    }
+
+    fn with(member: &str, value: Value) -> Result<PublishedKeys, JsonError> {
+        let mut document = document();
+        document[member] = value;
+        PublishedKeys::parse(document.to_string().as_bytes())
+    }
+
+    #[test]
+    fn each_list_is_read_member_by_member() {
+        let keys = with("iat", json!(6)).unwrap();
+        assert_eq!((keys.iss.as_str(), keys.version, keys.iat), ("https://sts.example", 3, 6));
+        let counts = |set: &KeySet| (set.keys.len(), set.odd.len());
+        assert_eq!(counts(&keys.roots), (1, 0));
+        assert_eq!(counts(&keys.feed_keys), (1, 1));
+        assert_eq!(counts(&keys.token_keys), (0, 0));
+    }
+
+    #[test]
+    fn n79_a_document_is_versioned_bounded_and_strict() {
+        for (member, odd) in [
+            ("ver", json!(2)),
+            ("ver", json!(0)),
+            ("version", json!(MAX_INTEGER)),
+            ("version", json!(-1)),
+            ("iat", json!(MAX_INTEGER)),
+            ("token_keys", Value::Null),
+            ("later", json!(1)),
+        ] {
+            assert!(with(member, odd.clone()).is_err(), "{member} {odd}");
+        }
+        assert!(with("version", json!(MAX_INTEGER - 1)).is_ok());
+        assert!(with("iat", json!(MAX_INTEGER - 1)).is_ok());
+        let padded = |length: usize| {
+            let document = document().to_string();
+            let padding = " ".repeat(length - document.len());
+            PublishedKeys::parse((document + &padding).as_bytes())
+        };
+        assert!(padded(65_536).is_ok());
+        assert!(padded(65_537).is_err());
+    }
+
+    #[test]
+    fn a_document_without_a_usable_root_is_none() {
+        assert!(with("roots", json!([])).is_err());
+        assert!(with("roots", json!([{"kty": "AKP"}])).is_err());
+    }
+}

@@ -1,6 +1,6 @@
 //! Every comparison of times, to the second.
 
-use scrip_verify::token::limits::{LEEWAY, MAX_LIFETIME};
+use scrip_verify::token::limits::{HORIZON, LEEWAY, MAX_LIFETIME};
 use scrip_verify::{Information, Presented, Trust, Verifier};
 use serde_json::{Value, json};
 
@@ -70,4 +70,11 @@ fn n22_a_life_longer_than_allowed_is_refused_however_well_signed() {
     ] {
         assert_eq!(at(verifier, &living(seconds), NOW), expected, "{seconds}");
     }
+}
+
+#[test]
+fn nothing_outlives_the_horizon_for_which_deny_entries_are_kept() {
+    let longest = with("exp", json!(IAT + MAX_LIFETIME));
+    assert_eq!(at(&verifier(), &longest, IAT + HORIZON - 1), "ok");
+    assert_eq!(at(&verifier(), &longest, IAT + HORIZON), "expired");
 }
