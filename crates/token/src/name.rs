@@ -121,6 +121,7 @@ mod tests {
     fn n43_names_have_one_spelling() {
         let name = QualifiedName::parse("acme/billing-2").unwrap();
         assert_eq!((name.tenant(), name.name()), ("acme", "billing-2"));
+        assert_eq!(name.as_str(), "acme/billing-2");
         let long = format!("a/{}", "b".repeat(64));
         for bad in ["", "acme", "Acme/x", "acme/", "/x", "a/b/c", "acme/-x", "a b/c", "a/..", &long]
         {
@@ -130,7 +131,9 @@ mod tests {
 
     #[test]
     fn n27_scopes_take_ascii_names_and_single_spaces_only() {
-        assert!(Scopes::parse("llm:chat db:private-documents").unwrap().contains("llm:chat"));
+        let two = Scopes::parse("llm:chat db:private-documents").unwrap();
+        assert!(two.contains("llm:chat"));
+        assert_eq!(two.as_str(), "llm:chat db:private-documents");
         let many = vec!["a"; 10_000].join(" ");
         for bad in [
             "",
