@@ -105,3 +105,9 @@ fn one_key_or_one_name_under_two_issuers_is_refused() {
     assert_eq!(error, TrustError::RepeatedIssuer { iss: ISS.to_owned() });
     assert_eq!(under(&Trust::several(&[]).unwrap(), &EDDSA.token(&claims())), "no-keys");
 }
+
+#[test]
+fn an_issuer_shows_the_keys_that_it_was_given() {
+    assert!(ISSUER.keys().by_kid(EDDSA.kid()).is_some());
+    assert!(ISSUER.keys().by_kid(STRANGER.kid()).is_none());
+}

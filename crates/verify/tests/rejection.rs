@@ -288,3 +288,10 @@ fn statuses_are_those_of_their_names() {
         assert_eq!(outside.status(), status);
     }
 }
+
+#[test]
+fn a_deny_list_that_was_never_received_has_no_age() {
+    let aged = |age: u64| Rejection::Offline { age, most: 900, alert: false }.to_string();
+    assert!(aged(901).contains("is 901 s old"), "{}", aged(901));
+    assert!(aged(u64::MAX).contains("was never received"), "{}", aged(u64::MAX));
+}
