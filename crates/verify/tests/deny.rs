@@ -160,6 +160,30 @@ fn a_set_is_left_as_it_was_when_a_batch_makes_another() {
 }
 
 #[test]
+fn a_set_counts_every_token_and_every_rule() {
+    let entries = [
+        one(jti(1)),
+        one(jti(2)),
+        kid(EDDSA.kid()),
+        kid(ES256.kid()),
+        all(IAT),
+        tenant("acme", IAT),
+        tenant("other", IAT),
+        client("acme/billing", IAT),
+        client("acme/chat", IAT),
+        sub("acme", "one", IAT),
+        sub("acme", "two", IAT),
+        sub("other", "one", IAT),
+        cred("acme/billing", "v1"),
+        cred("acme/billing", "v2"),
+        cred("acme/chat", "v1"),
+    ];
+    for count in 0..=entries.len() {
+        assert_eq!(DenySet::default().with(&entries[..count]).len(), count);
+    }
+}
+
+#[test]
 fn pruning_forgets_an_entry_once_nothing_can_be_refused_by_it() {
     for entry in [
         all(IAT),
