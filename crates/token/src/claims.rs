@@ -370,6 +370,7 @@ mod tests {
         future["scope"] = json!(["llm:chat"]);
         assert_eq!(parse(&future), Err(ClaimsError::Version(2)));
         assert!(matches!(with("ver", json!("1")), Err(ClaimsError::Json(_))));
+        assert!(matches!(with("scope", json!(["llm:chat"])), Err(ClaimsError::Json(_))));
     }
 
     #[test]
