@@ -82,6 +82,9 @@ impl<'de> Visitor<'de> for Reading {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some((name, Sole(value))) = map.next_entry::<String, _>()? {
+            if name.starts_with("$serde_json::") {
+                return Err(A::Error::custom("to serde_json this is not a member"));
+            }
             if members.insert(name, value).is_some() {
                 return Err(A::Error::custom("duplicate member"));
             }

@@ -87,6 +87,30 @@ mod tests {
     }
 
     #[test]
+    fn a_value_in_the_disguise_of_a_member_is_refused() {
+        for text in [
+            r#"{"$serde_json::private::RawValue":"1"}"#,
+            r#"{"a":[{"\u0024serde_json::private::RawValue":"{\"b\":1,\"b\":2}"}]}"#,
+        ] {
+            assert!(refused(text).contains("serde_json's own"), "{text}");
+            assert!(read::<serde_json::Value>(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_named() {
+        let error = read::<crate::Cidr>(b"7").unwrap_err().to_string();
+        assert!(error.contains("integer `7`, expected a string"), "{error}");
+    }
+
+    #[test]
+    fn names_are_as_long_as_they_like() {
+        let long = "n".repeat(8_000);
+        assert!(unambiguous(format!(r#"{{"{long}":1,"{long}s":1}}"#).as_bytes()).is_ok());
+        assert!(refused(&format!(r#"{{"{long}":1,"{long}":1}}"#)).contains("duplicate member"));
+    }
+
+    #[test]
     fn n31_depth_and_width_are_bounded_and_odd_texts_refused() {
         let nest = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(unambiguous(nest(MAX_JSON_DEPTH).as_bytes()).is_ok());

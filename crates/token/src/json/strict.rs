@@ -237,6 +237,10 @@ struct Seen<'de> {
 
 impl<'de> Seen<'de> {
     fn add<E: Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        // To serde_json, and to nobody else, such a member is the value itself.
+        if name.starts_with("$serde_json::") {
+            return Err(E::custom("a member with a name of serde_json's own"));
+        }
         let bit = 1 << (kind(&name) % 64);
         if self.filter & bit != 0 && self.names.contains(&name) {
             let name = name.escape_default();
