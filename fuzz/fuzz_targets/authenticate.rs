@@ -1,7 +1,8 @@
 #![no_main]
 //! The whole verifier. An input is tried as a token, and then as a header and a payload, a line
 //! each, that the issuer's own key signs: an attacker who may write whatever he likes. What is
-//! accepted is read a second time, by other means, and has to keep every rule.
+//! accepted is read a second time, by other means, and has to keep every rule. A verifier that
+//! remembers says what one says that forgets, now and at other times.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
@@ -22,6 +23,10 @@ const ISS: &str = "https://sts.example";
 const NOW: u64 = 1_795_000_100;
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3));
 const REVOKED: &str = "01a1ee56-5e7b-7fff-bfff-ffffffffffff";
+
+/// Remembers four tokens, so that new ones displace others all the time.
+static WARM: LazyLock<Verifier> = LazyLock::new(|| verifier().cache(4, 1 << 16));
+static COLD: LazyLock<Verifier> = LazyLock::new(|| verifier().cache(0, 0));
 
 /// Its thumbprint is in the dictionary, for headers to be made of.
 static KEY: LazyLock<Ed25519KeyPair> =
@@ -65,19 +70,36 @@ fn sign(input: &[u8]) -> Vec<u8> {
     [input, signature.as_bytes()].join(&b'.')
 }
 
+fn verifier() -> Verifier {
+    Verifier::new("llm-gateway", "prod")
+}
+
 fn judge(token: &[u8]) -> Result<Verified, Rejection> {
-    let presented = Presented {
+    let trust = Trust::one(&ISSUER, Information::Followed { as_of: NOW, silence: 0 });
+    let presented = |now: u64| Presented {
         token,
-        now: NOW,
+        now,
         address: Address::Known(ADDRESS, Derived::Peer),
         asked: Asked { scope: "llm:chat", model: Model::Named("gpt-4"), size: Size::Known(1000) },
         proof: Proof::None,
     };
-    let trust = Trust::one(&ISSUER, Information::Followed { as_of: NOW, silence: 0 });
-    let verdict = Verifier::new("llm-gateway", "prod").verify(&presented, &trust);
-    if let Err(rejection) = &verdict {
-        let token = str::from_utf8(token).ok().filter(|token| token.len() > 200);
-        assert!(!token.is_some_and(|token| rejection.to_string().contains(token)));
+    let verdict = WARM.verify(&presented(NOW), &trust);
+    match &verdict {
+        Ok(_) => {
+            for now in [NOW - 200, NOW, NOW + 50, NOW + 900] {
+                let [warm, cold] = [&WARM, &COLD].map(|verifier| {
+                    verifier
+                        .verify(&presented(now), &trust)
+                        .map(|verified| verified.claims().clone())
+                });
+                assert_eq!(warm, cold);
+            }
+        }
+        Err(rejection) => {
+            assert_eq!(COLD.verify(&presented(NOW), &trust).err().as_ref(), Some(rejection));
+            let text = str::from_utf8(token).unwrap_or_default();
+            assert!(text.len() < 200 || !rejection.to_string().contains(text));
+        }
     }
     verdict
 }
