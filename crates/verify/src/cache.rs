@@ -245,11 +245,20 @@ mod tests {
         let plain = live(1);
         let mut long = live(1);
         Arc::get_mut(&mut long).unwrap().token = vec![b'x'; 3000].into();
-        assert!(plain.bytes() >= size_of::<Genuine>() + plain.token.len());
+        // Eleven texts at the most, each in an allocation of its own.
+        let least = size_of::<Genuine>() + plain.token.len() + 11 * 32;
+        assert!(plain.bytes() >= least);
         assert!(long.bytes() >= plain.bytes() + 2 * (3000 - plain.token.len()));
-        let mut listed = live(1);
-        Arc::get_mut(&mut listed).unwrap().claims.cidrs =
-            Some(vec!["10.0.0.0/8".parse().unwrap(); 32]);
-        assert!(listed.bytes() >= plain.bytes() + 32 * size_of::<scrip_token::Cidr>());
+        let listed = |change: &dyn Fn(&mut Claims)| {
+            let mut listed = live(1);
+            change(&mut Arc::get_mut(&mut listed).unwrap().claims);
+            listed.bytes() - plain.bytes()
+        };
+        let networks = listed(&|claims| claims.cidrs = Some(vec!["::/0".parse().unwrap(); 32]));
+        assert!(networks >= 32 * size_of::<scrip_token::Cidr>());
+        let models = listed(&|claims| claims.models = vec!["m".parse().unwrap(); 64]);
+        assert!(models >= 64 * (size_of::<scrip_token::ModelPattern>() + 32));
+        let ancestors = listed(&|claims| claims.lin = vec![claims.jti; 4]);
+        assert!(ancestors >= 4 * size_of::<Jti>());
     }
 }

@@ -86,6 +86,36 @@ fn an_entry_refuses_what_it_selects_and_nothing_else() {
 }
 
 #[test]
+fn a_token_is_found_whatever_seconds_lie_between() {
+    let at = |second: u64| Jti::new((IAT + second) * 1000, [1; 10]);
+    let revoked = [0, 2, 3, 7, 8, 9, 100];
+    let set = DenySet::default().with(&revoked.map(|second| one(at(second))));
+    for second in 0..=101 {
+        let token = Claims { jti: at(second), ..parsed(&claims()) };
+        let denied = set.denies(&token, EDDSA.kid()).is_some();
+        assert_eq!(denied, revoked.contains(&second), "{second}");
+    }
+}
+
+#[test]
+fn a_token_that_differs_in_one_bit_is_another() {
+    let random = [0x5a, 0xc3, 0x96, 0x0f, 0xa5, 0x3c, 0x69, 0xf0, 0x5a, 0xc3];
+    let revoked = Jti::new(IAT * 1000, random);
+    let set = DenySet::default().with(&[one(revoked)]);
+    let others = (0..80).map(|bit| {
+        let mut random = random;
+        random[bit / 8] ^= 1 << (bit % 8);
+        Jti::new(IAT * 1000, random)
+    });
+    let others: Vec<Jti> = others.filter(|other| *other != revoked).collect();
+    assert_eq!(others.len(), 74, "all but version and variant");
+    for jti in others {
+        let token = Claims { jti, ..parsed(&claims()) };
+        assert_eq!(set.denies(&token, EDDSA.kid()), None, "{jti}");
+    }
+}
+
+#[test]
 fn an_ancestor_takes_its_descendants_along() {
     let (root, parent) = (Jti::new(IAT * 1000 - 60_000, [1; 10]), jti(2));
     let descendant = parsed(&with("lin", json!([root, parent])));
