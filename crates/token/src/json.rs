@@ -36,7 +36,8 @@ impl From<serde_json::Error> for JsonError {
 /// Anything that RFC 8259 refuses; duplicate members at any depth; nesting deeper than
 /// [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH); an object of more than
 /// [`MAX_JSON_MEMBERS`](crate::limits::MAX_JSON_MEMBERS) members; an array for a struct; whatever
-/// `T` refuses. What `T` keeps unread (`RawValue`) is not looked into.
+/// `T` refuses. A `T` with a `RawValue` in it cannot be read here: to serde_json that is a member
+/// with a name of its own, which is refused.
 pub fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, JsonError> {
     let text = str::from_utf8(text).map_err(|_| JsonError::custom("not UTF-8"))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
