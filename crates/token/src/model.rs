@@ -1,7 +1,5 @@
 //! Model patterns: an exact name, `prefix*`, or `*`. Byte-exact, case-sensitive.
 
-use compact_str::CompactString;
-
 use crate::name::Malformed;
 use crate::text::{text_form, text_shown};
 
@@ -18,7 +16,7 @@ pub fn is_model(name: &str) -> bool {
 
 /// One pattern of a `models` claim, at most 128 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ModelPattern(CompactString);
+pub struct ModelPattern(Box<str>);
 
 impl ModelPattern {
     /// Reads a pattern.

@@ -1,7 +1,5 @@
 //! Names: tenants, clients, environments, scopes.
 
-use compact_str::CompactString;
-
 use crate::limits::MAX_SCOPES;
 use crate::text::{text_form, text_shown};
 
@@ -25,7 +23,7 @@ pub fn is_label(text: &str) -> bool {
 
 /// `<tenant>/<name>`: the name of a client or of a policy.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QualifiedName(CompactString);
+pub struct QualifiedName(Box<str>);
 
 impl QualifiedName {
     /// Reads `<tenant>/<name>`.
@@ -63,7 +61,7 @@ impl QualifiedName {
 /// A scope is `[a-z0-9:._/-]{1,64}`; a token carries 1 to [`MAX_SCOPES`] of them
 /// (RFC 6749 section 3.3, narrowed).
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Scopes(CompactString);
+pub struct Scopes(Box<str>);
 
 impl Scopes {
     /// Reads a `scope` claim or parameter.

@@ -205,7 +205,7 @@ impl Authentic {
     }
 
     /// How old the deny list was that it was judged by, in seconds; `None` where no feed is
-    /// followed ([`Information::Unfollowed`]).
+    /// followed ([`Unfollowed`](crate::Information::Unfollowed)).
     #[must_use]
     pub fn information_age(&self) -> Option<u64> {
         self.information_age
