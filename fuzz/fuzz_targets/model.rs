@@ -1,6 +1,6 @@
 #![no_main]
-//! A pattern keeps its text, allows by its letters, and covers only what allows no more.
-//! Input: a wide pattern, a narrow one and a model, a line each.
+//! A pattern keeps its text, allows models by its letters and nothing that is no model, and covers
+//! only what allows no more. Input: a wide pattern, a narrow one and a model, a line each.
 
 use libfuzzer_sys::fuzz_target;
 use scrip_token::ModelPattern;
@@ -17,11 +17,9 @@ fuzz_target!(|input: &str| {
     if narrow.is_exact() {
         assert_eq!(wide.covers(&narrow), wide.allows(narrow.as_str()));
     }
-    let letters = wide.as_str().trim_end_matches('*');
-    assert_eq!(
-        wide.allows(model),
-        model == letters || (!wide.is_exact() && model.starts_with(letters))
-    );
+    let (letters, prefix) = (wide.as_str().trim_end_matches('*'), !wide.is_exact());
+    let matches = model == letters || (prefix && model.starts_with(letters));
+    assert_eq!(wide.allows(model), matches && is_name(model), "{wide} {model}");
 });
 
 fn pattern(text: &str) -> Option<ModelPattern> {
@@ -29,4 +27,9 @@ fn pattern(text: &str) -> Option<ModelPattern> {
     assert!(pattern.as_str() == text && text.is_ascii() && (1..=128).contains(&text.len()));
     assert!(!text[..text.len() - 1].contains('*'));
     Some(pattern)
+}
+
+fn is_name(model: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@+-".contains(&b);
+    (1..=128).contains(&model.len()) && model.bytes().all(plain)
 }
