@@ -132,6 +132,7 @@ mod tests {
         let two = Scopes::parse("llm:chat db:private-documents").unwrap();
         assert!(two.contains("llm:chat"));
         assert_eq!(two.as_str(), "llm:chat db:private-documents");
+        assert_eq!(two.iter().collect::<Vec<_>>(), ["llm:chat", "db:private-documents"]);
         let many = vec!["a"; 10_000].join(" ");
         for bad in [
             "",
