@@ -68,7 +68,7 @@ fn weight() {
             }),
             Timing::new("DenySet::denies", || {
                 claims.jti = *turn.next().expect("a cycle");
-                assert_eq!(black_box(&set).denies(&claims, "kid"), None);
+                assert!(black_box(&set).denies(&claims, "kid").is_none());
             }),
         ],
     );

@@ -5,13 +5,11 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use scrip_token::claims::Claims;
-use smallvec::SmallVec;
 
 /// Bytes that the key `kid` has signed, and the claims in them. Depends on nothing that changes:
 /// who is believed, what is revoked and what time it is are judged anew for each request.
 pub(crate) struct Genuine {
-    /// Most tokens stay below 1 KiB; beside the claims they are found with one look at memory.
-    pub(crate) token: SmallVec<[u8; 1024]>,
+    pub(crate) token: Box<[u8]>,
     /// The claim `iss`, and its issuer's own text: shared, hence at hand.
     pub(crate) iss: Arc<str>,
     /// Shared with the key.

@@ -7,7 +7,6 @@ use scrip_token::claims::Claims;
 use scrip_token::compact::{Compact, Header, Typ};
 use scrip_token::limits::{LEEWAY, MAX_LIFETIME, MAX_TOKEN_BYTES};
 use scrip_token::signature::Alg;
-use smallvec::SmallVec;
 
 use crate::cache::{Cache, Held};
 use crate::freshness::Freshness;
@@ -130,7 +129,7 @@ impl Verifier {
             return Err(Rejection::WrongEnvironment { token: claims.env, expected });
         }
         let (iss, kid) = (issuer.shared_iss(), Arc::clone(kid));
-        Ok(Genuine { token: SmallVec::from_slice(token), iss, kid, claims })
+        Ok(Genuine { token: token.into(), iss, kid, claims })
     }
 
     /// Checks 7 and 8, and once more whose key it is: what may have changed since a token was read.
