@@ -13,6 +13,7 @@ mod scope;
 
 use std::net::IpAddr;
 
+use scrip_token::json::present;
 use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -22,7 +23,7 @@ pub use read::{MAX_POLICY_BYTES, PolicyError};
 pub use rules::{OPERATOR_ENV, SELF_AUDIENCE};
 pub use scope::{OPERATOR_SCOPES, ScopeGrant};
 
-use crate::strict::{budget, object, present};
+use crate::strict::{budget, object};
 use scrip_token::limits::{DEFAULT_LIFETIME, MAX_LIFETIME};
 
 /// A policy that keeps every rule. Serializes as the JSON that [`Policy::from_json`] reads.

@@ -56,14 +56,6 @@ pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value.deserialize_map(Members(PhantomData))
 }
 
-/// Reads an optional member: it may be absent, but where it is present it has a value. `null` for a
-/// restriction would otherwise read as "not restricted".
-pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    value: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
-}
-
 /// Reads a budget that can stand in a token: not `{}`, and within what every JSON library reads.
 pub(crate) fn budget<'de, D: Deserializer<'de>>(value: D) -> Result<Budget, D::Error> {
     let budget: Budget = object(value)?;

@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU64;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, present};
 use crate::jti::Jti;
 use crate::limits::{
     MAX_ACTORS, MAX_CIDRS, MAX_INTEGER, MAX_LINEAGE, MAX_MODELS, MAX_SUBJECT_BYTES,
@@ -217,14 +217,6 @@ impl Claims {
 #[derive(Deserialize)]
 struct Version {
     ver: u64,
-}
-
-/// Reads an optional member: it may be absent, but where it is present it has a value. `null` for
-/// a limit would otherwise read as "no limit".
-pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    value: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::claims::present;
 use crate::digest::Digest;
-use crate::json::{self, JsonError};
+use crate::json::{self, JsonError, present};
 use crate::jti::Jti;
 use crate::limits::MAX_INTEGER;
 use crate::name::{QualifiedName, is_label};

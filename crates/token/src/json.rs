@@ -6,8 +6,8 @@
 
 mod strict;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use self::strict::Strict;
 
@@ -52,6 +52,17 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, JsonError> {
 /// As [`read`].
 pub fn unambiguous(text: &[u8]) -> Result<(), JsonError> {
     read::<IgnoredAny>(text).map(|_| ())
+}
+
+/// Reads an optional member, for `deserialize_with`: it may be absent, but where it is present it
+/// has a value. `null` for a limit would otherwise read as "no limit".
+///
+/// # Errors
+/// Whatever `T` refuses.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 /// Refuses a text longer than `most` bytes, before anything is done with it.

@@ -1,6 +1,7 @@
 //! What is asked of a client, read strictly: a misspelt member must not change something else.
 
 use scrip_token::QualifiedName;
+use scrip_token::json::present;
 use serde::Deserialize;
 
 use super::credential::{EMBEDDED, VAULT};
@@ -8,7 +9,6 @@ use crate::admin::{Moment, read};
 use crate::bootstrap::OVERLAP;
 use crate::error::Problem;
 use crate::store::clients::{Change, Client};
-use crate::strict::present;
 
 /// The longest that an old secret can go on, in seconds.
 const MAX_OVERLAP: u32 = 7 * 24 * 3600;

@@ -1,11 +1,12 @@
 //! `authorization_details` (RFC 9396) of type `llm_inference`, asked for and granted.
 
+use scrip_token::json::present;
 use scrip_token::limits::{MAX_CIDRS, MAX_MODELS};
 use scrip_token::{Budget, Cidr, Claims, ModelPattern, json};
 use serde::{Deserialize, Serialize};
 
 use super::RequestError;
-use crate::strict::{Object, are_different, budget, present};
+use crate::strict::{Object, are_different, budget};
 
 /// Largest `authorization_details`, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
