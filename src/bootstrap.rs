@@ -70,7 +70,7 @@ pub async fn bootstrap(store: &Store, config: &Config) -> Result<Bootstrapped, B
     let signer = Signer::open(&config.keys_dir)?;
     let mut tx = store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let now = now_ms.unsigned_abs() / 1000;
+    let now = clock::seconds(now_ms);
 
     let epoch = Jti::new(now_ms.unsigned_abs(), random::bytes());
     let row = installation::Installation {

@@ -13,7 +13,13 @@ pub fn now_ms() -> i64 {
 /// Unix time in whole seconds; 0 where the machine's clock stands before 1970.
 #[must_use]
 pub fn now_seconds() -> u64 {
-    now_ms().unsigned_abs() / 1000
+    seconds(now_ms())
+}
+
+/// Whole seconds of a Unix time in milliseconds, such as the database's.
+#[must_use]
+pub fn seconds(ms: i64) -> u64 {
+    ms.unsigned_abs() / 1000
 }
 
 /// A clock that never jumps, for ages and deadlines.

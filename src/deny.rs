@@ -11,6 +11,7 @@ use scrip_token::deny::{Batch, Entry, MAX_BATCH_ENTRIES, OBJECT_VERSION};
 use scrip_token::{Claims, Digest, Jti, Typ};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::signer::{self, Purpose, Signer, SignerError};
 use crate::store::{Session, StoreError, Tx, deny_batches, deny_entries, installation};
 
@@ -67,7 +68,7 @@ impl DenyList {
     ) -> Result<Position, PublishError> {
         let mut row = installation::lock(tx).await?.ok_or(PublishError::NotSetUp)?;
         let epoch = Jti::parse(&row.epoch).map_err(|_| PublishError::NotSetUp)?;
-        let now = now_ms.unsigned_abs() / 1000;
+        let now = clock::seconds(now_ms);
         let keys = signer::keys(tx).await?;
         let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
         for entries in entries.chunks(MAX_BATCH_ENTRIES) {

@@ -60,7 +60,7 @@ pub async fn inspect(app: &App, token: &[u8]) -> Result<Option<Authentic>, Store
     let Ok(compact) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Ok(None) };
     let Ok(claims) = Claims::parse(&compact.payload) else { return Ok(None) };
     let mut session = app.store.read().await?;
-    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
     let trust = Trust::one(&issuer, Information::Followed { as_of: now, silence: 0 });

@@ -55,7 +55,7 @@ async fn look(
     let keys = signer::keys(&mut session).await?;
     let clock_ms = clock::now_ms();
     let now_ms = store::now_ms(&mut session, clock_ms).await?;
-    let now = now_ms.unsigned_abs() / 1000;
+    let now = clock::seconds(now_ms);
     let active = app.config.algs().into_iter().map(|alg| signer::active(&keys, alg, now));
     for key in active.chain([signer::single(&keys, Purpose::Feed, now)]) {
         match key {

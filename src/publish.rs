@@ -47,7 +47,7 @@ pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
 async fn current_jwks(app: &App) -> Result<Vec<u8>, StoreError> {
     let mut session = app.store.read_reserved().await?;
     let keys = signer::keys(&mut session).await?;
-    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
     let published = signer::published_jwks(&keys, Purpose::Token, now);
     let keys = published

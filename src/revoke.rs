@@ -161,7 +161,7 @@ impl From<StoreError> for NotRevoked {
 async fn revoke(app: &App, order: Order) -> Result<(StatusCode, Revocation), NotRevoked> {
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let now = now_ms.unsigned_abs() / 1000;
+    let now = clock::seconds(now_ms);
     let found = order.selector.resolve(&mut tx, now).await?;
 
     // Already revoked: the first revocation is the answer, and the list does not grow.

@@ -84,7 +84,7 @@ fn log(done: Result<(), PublishError>) {
 async fn look_at_keys(app: &App) -> Result<(), PublishError> {
     let mut session = app.store.read().await?;
     let keys = signer::keys(&mut session).await?;
-    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     app.signer.load(&keys, now).map_err(signer::SignerError::from)?;
     let published: Vec<&Jwk> = signer::published_jwks(&keys, Purpose::Token, now).collect();
     let Some(document) = keys_documents::latest(&mut session).await? else { return Ok(()) };
@@ -93,7 +93,7 @@ async fn look_at_keys(app: &App) -> Result<(), PublishError> {
         return Ok(());
     }
     let mut tx = app.store.begin(Lock::Revoke).await?;
-    let now = tx.now_ms(clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(tx.now_ms(clock::now_ms()).await?);
     signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
     tx.commit().await?;
     Ok(())

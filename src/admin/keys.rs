@@ -63,7 +63,7 @@ pub async fn rotate(
     let alg: Alg = alg.parse().map_err(|_| unused())?;
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let now = now_ms.unsigned_abs() / 1000;
+    let now = clock::seconds(now_ms);
     let keys = signer::keys(&mut tx).await?;
     let lead = app.config.key_lead;
     match rotation::rotate(&mut tx, &app.signer, &keys, alg, lead, now).await? {
@@ -95,7 +95,7 @@ pub async fn retire(
     let by = keeper(&app, &headers, arrival).await?;
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let now = now_ms.unsigned_abs() / 1000;
+    let now = clock::seconds(now_ms);
     let keys = signer::keys(&mut tx).await?;
     let key = keys.iter().find(|key| key.jwk.kid == kid);
     let key = key.ok_or_else(|| Problem::not_found("there is no such key"))?;
@@ -123,7 +123,7 @@ async fn publish(
     id: &RequestId,
     now_ms: i64,
 ) -> Result<(), Problem> {
-    let now = now_ms.unsigned_abs() / 1000;
+    let now = clock::seconds(now_ms);
     signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
     let event = event.actor(&by.client).origin(by.address, id.to_string());
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;

@@ -85,7 +85,7 @@ async fn by_token(
     scope: &'static str,
     mut session: Reader,
 ) -> Result<Caller, Unproved> {
-    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
     // The list is asked below, in the database itself: there is no staleness to judge.

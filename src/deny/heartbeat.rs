@@ -73,7 +73,7 @@ impl Pulse {
 /// [`PublishError`]; where the database cannot be read there is no heartbeat.
 pub async fn beat(store: &Store, list: &DenyList, every: u64) -> Result<Beat, PublishError> {
     let mut session = store.read_reserved().await?;
-    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let row = installation::read(&mut session).await?.ok_or(PublishError::NotSetUp)?;
     let heartbeat = Heartbeat {
         ver: OBJECT_VERSION,

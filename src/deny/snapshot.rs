@@ -51,7 +51,7 @@ impl Maker {
 /// The manifest of the stored snapshot where it is current, else of one that is made now.
 async fn current(store: &Store, list: &DenyList) -> Result<String, PublishError> {
     let mut session = store.read_reserved().await?;
-    let now = store::now_ms(&mut session, clock::now_ms()).await?.unsigned_abs() / 1000;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let row = installation::read(&mut session).await?.ok_or(PublishError::NotSetUp)?;
     if let Some(latest) = deny_snapshots::latest(&mut session).await? {
         let age = now.saturating_sub(latest.at.unsigned_abs());

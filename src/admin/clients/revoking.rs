@@ -6,6 +6,7 @@ use scrip_token::limits::HORIZON;
 
 use crate::admin::Change;
 use crate::app::App;
+use crate::clock;
 use crate::deny::{Position, subject};
 use crate::error::Problem;
 use crate::random;
@@ -34,7 +35,7 @@ pub(super) async fn client(
     reason: &str,
     now_ms: i64,
 ) -> Result<Position, Problem> {
-    let entry = cut_client(tx, client, None, now_ms.unsigned_abs() / 1000).await?;
+    let entry = cut_client(tx, client, None, clock::seconds(now_ms)).await?;
     publish(app, tx, change, &[entry], reason, now_ms).await
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn credentials(
     }
     let entry = |row: &Credential| Entry::Cred {
         cred: deny::Credential { client: client.clone(), version: row.version.clone() },
-        until: now_ms.unsigned_abs() / 1000 + HORIZON,
+        until: clock::seconds(now_ms) + HORIZON,
     };
     let entries: Vec<Entry> = versions.iter().map(entry).collect();
     publish(app, tx, change, &entries, "rotated", now_ms).await.map(Some)
