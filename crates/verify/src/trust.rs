@@ -127,6 +127,14 @@ impl Issuer {
         &self.iss
     }
 
+    /// Whether its key may sign for `iss`: only its own.
+    pub(crate) fn check(&self, iss: &str) -> Result<(), Rejection> {
+        if *iss == *self.iss {
+            return Ok(());
+        }
+        Err(Rejection::WrongIssuer { token: iss.to_owned(), expected: self.iss.to_string() })
+    }
+
     pub(crate) fn shared_iss(&self) -> Arc<str> {
         Arc::clone(&self.iss)
     }
