@@ -1,4 +1,5 @@
 use super::{Fresh, connect, id};
+use crate::harness::until::until;
 use scrip::store::{Lock, Store, StoreError, audit};
 use sqlx::{Connection, PgConnection};
 use std::sync::Mutex;
@@ -135,9 +136,11 @@ async fn until_waiting(store: &Fresh, count: i64) {
     let mut conn = PgConnection::connect(&store.url).await.unwrap();
     let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await.unwrap() != count {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(format!("{count} sessions that wait"), Duration::from_secs(60), async || {
+        let waiting: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
+        (waiting == count).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
