@@ -13,6 +13,7 @@ use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Maker;
 use crate::deny::stream::Audience;
 use crate::recorder::Recorder;
+use crate::revoke::Revoker;
 use crate::secret::DigestKey;
 use crate::signer::Signer;
 use crate::store::Store;
@@ -28,6 +29,8 @@ pub struct App {
     pub signer: Arc<Signer>,
     /// Approved -> Recorded.
     pub recorder: Recorder,
+    /// Orders -> revoked.
+    pub revoker: Revoker,
     /// The deny list.
     pub deny: Arc<DenyList>,
     /// The newest heartbeat.

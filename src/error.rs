@@ -301,9 +301,19 @@ both! {
         _ => Failure::unavailable("the deny list cannot be extended", 1).because(error),
     };
     NotRevoked => |error| match error {
-        NotRevoked::Publish(error) => error.into(),
+        NotRevoked::Publish(cause) => {
+            let detail = match &*cause {
+                PublishError::Store(_) => "the database is unavailable",
+                _ => "the deny list cannot be extended",
+            };
+            Failure::unavailable(detail, 1).because(cause)
+        }
+        NotRevoked::Busy => Failure::unavailable("too many revocations are waiting", 1),
         NotRevoked::Unknown(_) => {
             Failure::new(StatusCode::NOT_FOUND, "not-found", error.to_string())
+        }
+        NotRevoked::KeyReused => {
+            Failure::new(StatusCode::CONFLICT, "conflict", error.to_string())
         }
         NotRevoked::Ahead(pointer) => {
             let detail = "it lies in the future";

@@ -393,6 +393,7 @@ impl Rows {
             cred: claims.cred.clone(),
             iat: claims.iat.cast_signed(),
             exp: claims.exp.cast_signed(),
+            lin: claims.lin.clone(),
             claims: serde_json::to_string(claims).map_err(unwritable)?,
         });
         Ok(())

@@ -24,6 +24,7 @@ use crate::deny::stream::{Audience, publish};
 use crate::deny::{DenyList, Position};
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
+use crate::revoke::Revoker;
 use crate::signer::{self, Signer};
 use crate::store::{Store, StoreError, installation};
 use crate::vault::{InvalidSettings, MasterCredentials, Vault};
@@ -145,6 +146,7 @@ impl Service {
         let position = Position { epoch: row.epoch, seq: row.seq };
         let deny = Arc::new(DenyList::new(config.issuer.clone(), signer.clone(), position));
         let (recorder, recording) = Recorder::start(store.clone());
+        let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());
         let (journal, journaling) = Journal::start(store.clone());
         let (beats, pulse) = Pulse::new();
         let app = Arc::new(App {
@@ -152,6 +154,7 @@ impl Service {
             store,
             signer,
             recorder,
+            revoker,
             deny,
             pulse,
             audience: Audience::default(),
@@ -175,7 +178,7 @@ impl Service {
         ));
         tasks.spawn(upkeep::run(app.clone(), ended_versions));
         tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
-        Ok(Self { app, listeners, metrics, tasks, writers: vec![recording, journaling] })
+        Ok(Self { app, listeners, metrics, tasks, writers: vec![recording, revoking, journaling] })
     }
 
     /// Serves until `stop` is cancelled: stops accepting, finishes what was accepted, ends the

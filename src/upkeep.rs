@@ -214,6 +214,6 @@ async fn end_version(
 }
 
 /// The time in `<source>:<number>.<created>`.
-fn created(version: &str) -> i64 {
+pub fn created(version: &str) -> i64 {
     version.rsplit_once('.').and_then(|(_, created)| created.parse().ok()).unwrap_or_default()
 }

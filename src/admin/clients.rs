@@ -195,7 +195,7 @@ pub async fn change(
         rows = credentials::of_client(&mut tx, id.as_str()).await?;
     }
     let position = match amendment.revoke {
-        true => Some(revoking::client(&app, &mut tx, &change, &id, "other", now_ms).await?),
+        true => revoking::client(&app, &mut tx, &change, &id, "other", now_ms).await?,
         false => None,
     };
     let versions = credential::known(&client, &rows, in_vault.as_ref());
@@ -315,7 +315,7 @@ pub async fn delete(
     let event = change.event("client.delete", "done", &id);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    revoking::announce(&app, Some(position));
+    revoking::announce(&app, position);
     Ok(StatusCode::NO_CONTENT)
 }
 

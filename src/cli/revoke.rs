@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Remote;
 use super::api::{Api, Scope};
 use super::failure::Failure;
+use super::http::Reply;
 use super::moment::Moment;
 use super::print::{Column, Printer};
 
@@ -20,9 +21,12 @@ pub(super) struct Args {
     remote: Remote,
     #[command(flatten)]
     target: Target,
-    /// With --client: only its tokens issued up to this moment [default: now]
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["jti", "kid"])]
+    /// Only tokens issued up to this moment [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["jti", "cred", "kid"])]
     before: Option<Moment>,
+    /// Say what it would kill, and kill nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     grounds: Grounds,
 }
@@ -36,9 +40,21 @@ struct Target {
     /// All tokens of a client
     #[arg(long, value_name = "TENANT/NAME")]
     client: Option<QualifiedName>,
+    /// All tokens about a subject
+    #[arg(long, value_name = "TENANT/SUB")]
+    sub: Option<Subject>,
+    /// All tokens of a tenant
+    #[arg(long)]
+    tenant: Option<String>,
+    /// All tokens traded for one version of a master credential, which ends
+    #[arg(long, value_name = "TENANT/NAME@VERSION")]
+    cred: Option<Credential>,
     /// Everything that a key signed, for ever
     #[arg(long)]
     kid: Option<Kid>,
+    /// Everything that is out
+    #[arg(long)]
+    all: bool,
 }
 
 /// Why, for the audit log.
@@ -81,7 +97,40 @@ impl FromStr for Kid {
     }
 }
 
-/// What to refuse; exactly one of the first three is there.
+/// `acme/client:acme/billing`: the tenant, and the `sub` of its tokens.
+#[derive(Debug, Clone, Serialize)]
+struct Subject {
+    tenant: String,
+    id: String,
+}
+
+impl FromStr for Subject {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (tenant, id) = text.split_once('/').ok_or("not <tenant>/<sub>")?;
+        Ok(Self { tenant: tenant.to_owned(), id: id.to_owned() })
+    }
+}
+
+/// `acme/billing@vault:3.1795000000`: a client, and the `cred` of its tokens.
+#[derive(Debug, Clone, Serialize)]
+struct Credential {
+    client: QualifiedName,
+    version: String,
+}
+
+impl FromStr for Credential {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (client, version) = text.split_once('@').ok_or("not <tenant>/<name>@<version>")?;
+        let client = client.parse().map_err(|_| "not <tenant>/<name>@<version>")?;
+        Ok(Self { client, version: version.to_owned() })
+    }
+}
+
+/// What to refuse; exactly one of the first seven is there.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Selector {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +138,15 @@ pub(super) struct Selector {
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<QualifiedName>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<Subject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cred: Option<Credential>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<Kid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<i64>,
 }
@@ -103,6 +160,7 @@ impl Selector {
 #[derive(Serialize)]
 struct Revocation<'a> {
     selector: &'a Selector,
+    dry_run: bool,
     #[serde(flatten)]
     grounds: &'a Grounds,
 }
@@ -110,9 +168,14 @@ struct Revocation<'a> {
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (api, printer) = self.remote.open()?;
-        let Target { jti, client, kid } = self.target;
-        let selector = Selector { jti, client, kid, before: self.before.map(Moment::seconds) };
-        revoke(&api, printer, &selector, &self.grounds).await
+        let Target { jti, client, sub, tenant, cred, kid, all } = self.target;
+        let (all, before) = (all.then_some(true), self.before.map(Moment::seconds));
+        let selector = Selector { jti, client, sub, tenant, cred, kid, all, before };
+        if !self.dry_run {
+            return revoke(&api, printer, &selector, &self.grounds).await;
+        }
+        let reply = ask(&api, &selector, &self.grounds, true).await?;
+        printer.record(&reply, PREVIEW)
     }
 }
 
@@ -123,16 +186,37 @@ pub(super) async fn revoke(
     selector: &Selector,
     grounds: &Grounds,
 ) -> Result<(), Failure> {
-    let revocation = Revocation { selector, grounds };
-    let reply = api.send(Scope::Revoke, Method::POST, "/v1/revocations", &revocation).await?;
+    let reply = ask(api, selector, grounds, false).await?;
     printer.record(&reply, RECORD)
 }
+
+async fn ask(
+    api: &Api,
+    selector: &Selector,
+    grounds: &Grounds,
+    dry_run: bool,
+) -> Result<Reply, Failure> {
+    let revocation = Revocation { selector, dry_run, grounds };
+    api.send(Scope::Revoke, Method::POST, "/v1/revocations", &revocation).await
+}
+
+const PREVIEW: &[Column] = &[
+    ("live tokens", "/live_tokens"),
+    ("clients", "/clients"),
+    ("budget outstanding", "/budget_outstanding"),
+];
 
 const RECORD: &[Column] = &[
     ("revocation", "/id"),
     ("jti", "/selector/jti"),
     ("client", "/selector/client"),
+    ("tenant", "/selector/tenant"),
+    ("tenant", "/selector/sub/tenant"),
+    ("sub", "/selector/sub/id"),
+    ("client", "/selector/cred/client"),
+    ("credential", "/selector/cred/version"),
     ("kid", "/selector/kid"),
+    ("all", "/selector/all"),
     ("before", "/selector/before"),
     ("reason", "/reason"),
     ("by", "/by"),

@@ -1,41 +1,21 @@
 //! The body of `POST /v1/revocations`, member by member, so that an error can point at its cause.
 
-use scrip_token::compact::is_kid;
-use scrip_token::limits::MAX_INTEGER;
-use scrip_token::{Jti, QualifiedName, json};
-use serde_json::{Map, Value, json};
-
-use crate::error::{Failure, Problem};
 use axum::http::StatusCode;
+use scrip_token::compact::is_kid;
+use scrip_token::deny::{Credential, Subject};
+use scrip_token::limits::{MAX_INTEGER, MAX_SUBJECT_BYTES};
+use scrip_token::name::is_label;
+use scrip_token::{Jti, QualifiedName, json};
+use serde_json::{Map, Value};
 
-/// What is to be killed.
-pub(super) enum Selector {
-    /// One token, with all that was delegated from it.
-    Jti(Jti),
-    /// A client's tokens up to a time.
-    Client { client: QualifiedName, before: Option<u64> },
-    /// Everything that a key signed.
-    Kid(String),
-}
-
-impl Selector {
-    /// As it was asked for.
-    pub(super) fn to_json(&self) -> Value {
-        match self {
-            Self::Jti(jti) => json!({"jti": jti.to_string()}),
-            Self::Client { client, before: None } => json!({"client": client.to_string()}),
-            Self::Client { client, before } => {
-                json!({"client": client.to_string(), "before": before})
-            }
-            Self::Kid(kid) => json!({"kid": kid}),
-        }
-    }
-}
+use super::enact::Grounds;
+use super::selector::{Selector, Target};
+use crate::error::{Failure, Problem};
 
 pub(super) struct Asked {
     pub(super) selector: Selector,
-    pub(super) reason: String,
-    pub(super) note: String,
+    pub(super) grounds: Grounds,
+    pub(super) dry_run: bool,
 }
 
 const REASONS: [&str; 6] = ["leaked", "compromised", "rotated", "decommissioned", "test", "other"];
@@ -47,18 +27,19 @@ pub(super) fn parse(body: &[u8]) -> Result<Asked, Problem> {
         json::read(body).map_err(|error| Problem::invalid("", error.to_string()))?;
     let mut asked = Asked {
         selector: selector(body.get("selector"))?,
-        reason: "other".to_owned(),
-        note: String::new(),
+        grounds: Grounds { reason: "other".to_owned(), note: String::new() },
+        dry_run: false,
     };
     for (name, value) in &body {
         match (name.as_str(), value) {
-            ("selector", _) | ("dry_run", Value::Bool(false)) => {}
+            ("selector", _) => {}
             ("reason", Value::String(reason)) if REASONS.contains(&reason.as_str()) => {
-                asked.reason.clone_from(reason);
+                asked.grounds.reason.clone_from(reason);
             }
             ("note", Value::String(note)) if note.len() <= MAX_NOTE && !note.contains('\0') => {
-                asked.note.clone_from(note);
+                asked.grounds.note.clone_from(note);
             }
+            ("dry_run", Value::Bool(dry_run)) => asked.dry_run = *dry_run,
             ("wait", Value::Number(wait)) if wait.as_u64() == Some(0) => {}
             ("reason", _) => {
                 return Err(Problem::invalid("/reason", format!("one of {}", REASONS.join(", "))));
@@ -69,44 +50,120 @@ pub(super) fn parse(body: &[u8]) -> Result<Asked, Problem> {
             ("wait", _) => {
                 return Err(Problem::invalid("/wait", "receipts are not kept: only 0 is possible"));
             }
-            ("dry_run", _) => {
-                return Err(Problem::invalid("/dry_run", "only false is possible"));
-            }
-            _ => return Err(Problem::invalid("", "a member that is not known")),
+            ("dry_run", _) => return Err(Problem::invalid("/dry_run", "true or false")),
+            _ => return Err(Problem::invalid(&pointer("", name), "a member that is not known")),
         }
     }
     Ok(asked)
 }
 
+/// The members that name a target, in the order of the table in the documentation.
+const TARGETS: [&str; 7] = ["jti", "client", "sub", "tenant", "cred", "kid", "all"];
+
 fn selector(value: Option<&Value>) -> Result<Selector, Problem> {
-    let Some(Value::Object(members)) = value else {
-        return Err(Problem::invalid("/selector", "an object with `jti`, `client` or `kid`"));
+    let exactly_one = || {
+        let detail = format!("an object with exactly one of {}", TARGETS.join(", "));
+        Problem::invalid("/selector", detail)
     };
-    for name in members.keys() {
-        if !["jti", "client", "kid", "before"].contains(&name.as_str()) {
-            let detail = "a selector is `jti`, `client` (with `before`) or `kid`";
-            let pointer = format!("/selector/{}", name.replace('~', "~0").replace('/', "~1"));
-            let status = StatusCode::BAD_REQUEST;
-            return Err(Problem(Failure::new(status, "unknown-selector", detail).at(pointer)));
-        }
+    let Some(Value::Object(members)) = value else { return Err(exactly_one()) };
+    if let Some(name) = members.keys().find(|name| !is_known(name)) {
+        let detail = format!("a selector is one of {}", TARGETS.join(", "));
+        let failure = Failure::new(StatusCode::BAD_REQUEST, "unknown-selector", detail);
+        return Err(Problem(failure.at(pointer("/selector", name))));
     }
-    let text = |name: &str| members.get(name).map(|value| value.as_str().unwrap_or_default());
-    let before = match members.get("before").map(Value::as_u64) {
+    let mut targets = members.iter().filter(|(name, _)| name.as_str() != "before");
+    let (Some((name, value)), None) = (targets.next(), targets.next()) else {
+        return Err(exactly_one());
+    };
+    let target = target(name, value)?;
+    let before = match members.get("before") {
         None => None,
-        Some(Some(before)) if before < MAX_INTEGER => Some(before),
-        Some(_) => return Err(Problem::invalid("/selector/before", "seconds since the epoch")),
-    };
-    match (text("jti"), text("client"), text("kid"), before) {
-        (Some(jti), None, None, None) => Jti::parse(jti)
-            .map(Selector::Jti)
-            .map_err(|error| Problem::invalid("/selector/jti", error.to_string())),
-        (None, Some(client), None, before) => QualifiedName::parse(client)
-            .map(|client| Selector::Client { client, before })
-            .map_err(|error| Problem::invalid("/selector/client", error.to_string())),
-        (None, None, Some(kid), None) if is_kid(kid) => Ok(Selector::Kid(kid.to_owned())),
-        (None, None, Some(_), None) => {
-            Err(Problem::invalid("/selector/kid", "the RFC 7638 thumbprint of a key"))
+        Some(_) if !target.has_cut() => {
+            let detail = format!("`{name}` has no cut: it means all tokens of it");
+            return Err(Problem::invalid("/selector/before", detail));
         }
-        _ => Err(Problem::invalid("/selector", "exactly one of `jti`, `client`, `kid`")),
+        Some(before) => match before.as_u64().filter(|before| *before < MAX_INTEGER) {
+            Some(before) => Some(before),
+            None => return Err(Problem::invalid("/selector/before", "seconds since the epoch")),
+        },
+    };
+    Ok(Selector { target, before })
+}
+
+fn is_known(name: &str) -> bool {
+    name == "before" || TARGETS.contains(&name)
+}
+
+fn target(name: &str, value: &Value) -> Result<Target, Problem> {
+    let at = format!("/selector/{name}");
+    let invalid = |detail: String| Problem::invalid(&at, detail);
+    let text = value.as_str().unwrap_or_default();
+    Ok(match name {
+        "jti" => Target::Jti(Jti::parse(text).map_err(|error| invalid(error.to_string()))?),
+        "client" => Target::Client(client(text, &at)?),
+        "tenant" if is_label(text) => Target::Tenant(text.to_owned()),
+        "kid" if is_kid(text) => Target::Kid(text.to_owned()),
+        "all" if *value == Value::Bool(true) => Target::All,
+        "sub" => {
+            let [tenant, id] = pair(value, ["tenant", "id"], &at)?;
+            if !is_label(tenant) {
+                return Err(Problem::invalid(&format!("{at}/tenant"), "the name of a tenant"));
+            }
+            if !is_printable(id, MAX_SUBJECT_BYTES) {
+                let detail = "the `sub` of tokens: 1 to 160 printable ASCII characters";
+                return Err(Problem::invalid(&format!("{at}/id"), detail));
+            }
+            Target::Sub(Subject { tenant: tenant.to_owned(), id: id.to_owned() })
+        }
+        "cred" => {
+            let [name, version] = pair(value, ["client", "version"], &at)?;
+            let client = client(name, &format!("{at}/client"))?;
+            if !is_version(version) {
+                let detail = "the `cred` of tokens: <source>:<number>.<created>";
+                return Err(Problem::invalid(&format!("{at}/version"), detail));
+            }
+            Target::Cred(Credential { client, version: version.to_owned() })
+        }
+        "kid" => return Err(invalid("the RFC 7638 thumbprint of a key".to_owned())),
+        "all" => return Err(invalid("only true is possible".to_owned())),
+        _ => return Err(invalid("the name of a tenant".to_owned())),
+    })
+}
+
+fn client(text: &str, at: &str) -> Result<QualifiedName, Problem> {
+    QualifiedName::parse(text).map_err(|error| Problem::invalid(at, error.to_string()))
+}
+
+/// Both members of an object, which has no others.
+fn pair<'v>(value: &'v Value, names: [&str; 2], at: &str) -> Result<[&'v str; 2], Problem> {
+    let [one, two] = names;
+    let detail = format!("an object with `{one}` and `{two}`");
+    let Value::Object(members) = value else { return Err(Problem::invalid(at, detail)) };
+    if let Some(other) = members.keys().find(|name| !names.contains(&name.as_str())) {
+        return Err(Problem::invalid(&pointer(at, other), detail));
     }
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    match (text(one), text(two)) {
+        (Some(one), Some(two)) => Ok([one, two]),
+        _ => Err(Problem::invalid(at, detail)),
+    }
+}
+
+fn is_printable(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// `<source>:<number>.<created unix seconds>`.
+fn is_version(text: &str) -> bool {
+    let digits =
+        |text: &str| (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let numbers = text.strip_prefix("vault:").or_else(|| text.strip_prefix("embedded:"));
+    numbers
+        .and_then(|numbers| numbers.split_once('.'))
+        .is_some_and(|(n, at)| digits(n) && digits(at))
+}
+
+/// A JSON pointer (RFC 6901) to a member.
+fn pointer(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -104,6 +104,17 @@ pub async fn by_id(from: &mut impl Session, id: &str) -> Result<Option<Client>, 
     Ok(on!(from, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
 }
 
+/// Whether a client, deleted or not, is of this tenant.
+///
+/// # Errors
+/// As any statement.
+pub async fn is_tenant(from: &mut impl Session, tenant: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM clients WHERE tenant = $1 LIMIT 1";
+    let found: Option<i32> =
+        on!(from, |c| sqlx::query_scalar(sql).bind(tenant).fetch_optional(c).await?);
+    Ok(found.is_some())
+}
+
 /// Those of `ids` that there are, in no order.
 ///
 /// # Errors

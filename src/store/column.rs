@@ -82,6 +82,15 @@ impl TryFrom<Bytes> for Option<Jti> {
     }
 }
 
+impl TryFrom<Bytes> for Vec<Jti> {
+    type Error = BoxDynError;
+
+    fn try_from(column: Bytes) -> Result<Self, BoxDynError> {
+        let ids = column.0.unwrap_or_default();
+        ids.chunks(16).map(|id| Ok(Jti::from_bytes(id.try_into()?)?)).collect()
+    }
+}
+
 /// 0 or 1.
 #[derive(sqlx::Type)]
 #[sqlx(transparent)]

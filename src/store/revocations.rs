@@ -2,6 +2,7 @@
 
 use super::column::{Bytes, Flag};
 use super::{Session, StoreError, Tx, on};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 /// A revocation.
@@ -35,30 +36,35 @@ pub struct Revocation {
     pub known: bool,
 }
 
-/// Records a revocation.
+/// Records revocations, all or none.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] where the id is taken.
-pub async fn insert(tx: &mut Tx, revocation: &Revocation) -> Result<(), StoreError> {
-    let sql = "INSERT INTO revocations (id, epoch, seq, selector, subject, before, reason, note, \
-               by_whom, at_ms, until, known) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    on!(tx, |c| sqlx::query(sql)
-        .bind(revocation.id.as_bytes().as_slice())
-        .bind(&revocation.epoch)
-        .bind(revocation.seq)
-        .bind(&revocation.selector)
-        .bind(&revocation.subject)
-        .bind(revocation.before)
-        .bind(&revocation.reason)
-        .bind(&revocation.note)
-        .bind(&revocation.by_whom)
-        .bind(revocation.at_ms)
-        .bind(revocation.until)
-        .bind(i64::from(revocation.known))
-        .execute(c)
-        .await
-        .map(drop)?);
+/// [`StoreError::Conflict`] where an id is taken.
+pub async fn insert_many(tx: &mut Tx, revocations: &[Revocation]) -> Result<(), StoreError> {
+    // As many rows as fit into SQLite's 32,766 parameters in a round figure.
+    for rows in revocations.chunks(1000) {
+        on!(tx, |c| {
+            let mut query = QueryBuilder::new(
+                "INSERT INTO revocations (id, epoch, seq, selector, subject, before, reason, \
+                 note, by_whom, at_ms, until, known) ",
+            );
+            query.push_values(rows, |mut row, r| {
+                row.push_bind(r.id.as_bytes().as_slice())
+                    .push_bind(&r.epoch)
+                    .push_bind(r.seq)
+                    .push_bind(&r.selector)
+                    .push_bind(&r.subject)
+                    .push_bind(r.before)
+                    .push_bind(&r.reason)
+                    .push_bind(&r.note)
+                    .push_bind(&r.by_whom)
+                    .push_bind(r.at_ms)
+                    .push_bind(r.until)
+                    .push_bind(i64::from(r.known));
+            });
+            query.build().execute(c).await.map(drop)?;
+        });
+    }
     Ok(())
 }
 
@@ -71,16 +77,28 @@ pub async fn by_id(from: &mut impl Session, id: Uuid) -> Result<Option<Revocatio
     Ok(on!(from, |c| sqlx::query_as(sql).bind(id.as_bytes().as_slice()).fetch_optional(c).await?))
 }
 
-/// The latest of a subject.
+/// The latest of each of these subjects that has one, in no order.
 ///
 /// # Errors
 /// As any statement.
-pub async fn by_subject(
+pub async fn latest(
     from: &mut impl Session,
-    subject: &str,
-) -> Result<Option<Revocation>, StoreError> {
-    let sql = "SELECT * FROM revocations WHERE subject = $1 ORDER BY id DESC LIMIT 1";
-    Ok(on!(from, |c| sqlx::query_as(sql).bind(subject).fetch_optional(c).await?))
+    subjects: &[&str],
+) -> Result<Vec<Revocation>, StoreError> {
+    if subjects.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new(
+            "SELECT * FROM (SELECT r.*, row_number() OVER (PARTITION BY subject ORDER BY id DESC) \
+             AS nth FROM revocations r WHERE subject IN (",
+        );
+        let mut list = query.separated(", ");
+        for subject in subjects {
+            list.push_bind(*subject);
+        }
+        query.push(")) AS ranked WHERE nth = 1").build_query_as().fetch_all(c).await?
+    }))
 }
 
 /// All, newest first, from behind the revocation `after` on.

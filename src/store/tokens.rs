@@ -29,6 +29,9 @@ pub struct Token {
     pub iat: i64,
     /// `exp`.
     pub exp: i64,
+    /// `lin`: from which tokens it was delegated.
+    #[sqlx(try_from = "Bytes")]
+    pub lin: Vec<Jti>,
     /// All its claims, JSON.
     pub claims: String,
 }
@@ -36,6 +39,8 @@ pub struct Token {
 /// Which tokens.
 #[derive(Clone, Copy, Debug)]
 pub enum Matching<'a> {
+    /// This one.
+    Jti(Jti),
     /// Those of a client.
     Client(&'a str),
     /// Those of a tenant.
@@ -64,6 +69,7 @@ pub enum Matching<'a> {
 macro_rules! push_matching {
     ($query:ident, $which:expr) => {
         match $which {
+            Matching::Jti(jti) => $query.push("jti = ").push_bind(jti.as_bytes().to_vec()),
             Matching::Client(id) => $query.push("client = ").push_bind(id),
             Matching::Tenant(tenant) => $query.push("tenant = ").push_bind(tenant),
             Matching::Sub { tenant, id } => {
@@ -92,9 +98,10 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
                 };
             }
             let sql = "INSERT INTO tokens \
-                       (jti, tenant, client, sub, aud, kid, cred, iat, exp, claims) \
+                       (jti, tenant, client, sub, aud, kid, cred, iat, exp, lin, claims) \
                        SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], \
-                       $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::text[])";
+                       $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], \
+                       $10::bytea[], $11::text[])";
             let insert = sqlx::query(sql)
                 .bind(column!(t => t.jti.as_bytes().as_slice()))
                 .bind(column!(t => t.tenant.as_str()))
@@ -105,6 +112,7 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
                 .bind(column!(t => t.cred.as_deref()))
                 .bind(column!(t => t.iat))
                 .bind(column!(t => t.exp))
+                .bind(column!(t => lineage(t)))
                 .bind(column!(t => t.claims.as_str()))
                 .execute(c);
             heard(insert).await?;
@@ -114,7 +122,7 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
             for tokens in tokens.chunks(1000) {
                 let mut query = QueryBuilder::new(
                     "INSERT INTO tokens \
-                     (jti, tenant, client, sub, aud, kid, cred, iat, exp, claims) ",
+                     (jti, tenant, client, sub, aud, kid, cred, iat, exp, lin, claims) ",
                 );
                 query.push_values(tokens, |mut row, t| {
                     row.push_bind(t.jti.as_bytes().as_slice())
@@ -126,6 +134,7 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
                         .push_bind(&t.cred)
                         .push_bind(t.iat)
                         .push_bind(t.exp)
+                        .push_bind(lineage(t))
                         .push_bind(&t.claims);
                 });
                 query.build().execute(&mut *c).await?;
@@ -202,6 +211,41 @@ pub async fn live_by_client(
     }))
 }
 
+/// A page of those that match and are live at `now` (seconds), oldest first, from behind `after`.
+///
+/// # Errors
+/// As any statement.
+pub async fn live(
+    from: &mut impl Session,
+    which: Matching<'_>,
+    after: Option<Jti>,
+    now: i64,
+    limit: u32,
+) -> Result<Vec<Token>, StoreError> {
+    let after = after.map_or(oldest_live(now), |after| *after.as_bytes());
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM tokens WHERE ");
+        push_matching!(query, which);
+        query.push(" AND jti > ").push_bind(after.to_vec());
+        query.push(" AND exp > ").push_bind(now);
+        query.push(" ORDER BY jti LIMIT ").push_bind(i64::from(limit));
+        query.build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// Those that were delegated and are live at `now` (seconds).
+///
+/// # Errors
+/// As any statement.
+pub async fn delegated(from: &mut impl Session, now: i64) -> Result<Vec<Token>, StoreError> {
+    let sql = "SELECT * FROM tokens WHERE lin IS NOT NULL AND jti >= $1 AND exp > $2 ORDER BY jti";
+    Ok(on!(from, |c| sqlx::query_as(sql)
+        .bind(oldest_live(now).to_vec())
+        .bind(now)
+        .fetch_all(c)
+        .await?))
+}
+
 /// The clients that have a token live at `now` (seconds).
 ///
 /// # Errors
@@ -232,6 +276,12 @@ pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreErr
         .execute(c)
         .await?
         .rows_affected()))
+}
+
+/// `lin` as it is stored: one id after the other, NULL for none.
+fn lineage(token: &Token) -> Option<Vec<u8>> {
+    let ids = token.lin.iter().flat_map(|jti| jti.as_bytes()).copied();
+    (!token.lin.is_empty()).then(|| ids.collect())
 }
 
 /// Where to begin looking for what is live at `now`, so that the rest of the inventory, however

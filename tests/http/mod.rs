@@ -14,5 +14,6 @@ mod publish;
 mod raw;
 mod recorder;
 mod revoke;
+mod selectors;
 mod serve;
 mod tls;

@@ -65,7 +65,7 @@ async fn what_cannot_be_understood_is_refused_with_a_pointer() {
         (json!({"selector": {"jti": "x"}}), "/selector/jti"),
         (json!({"selector": {"jti": jti.to_uppercase()}}), "/selector/jti"),
         (json!({"selector": {"jti": jti, "client": "acme/billing"}}), "/selector"),
-        (json!({"selector": {"jti": jti, "before": 1}}), "/selector"),
+        (json!({"selector": {"jti": jti, "before": 1}}), "/selector/before"),
         (json!({"selector": {"client": "acme"}}), "/selector/client"),
         (json!({"selector": {"client": "acme/billing", "before": -1}}), "/selector/before"),
         (json!({"selector": {"client": "acme/billing", "before": 1.5}}), "/selector/before"),
@@ -78,8 +78,30 @@ async fn what_cannot_be_understood_is_refused_with_a_pointer() {
         (json!({"selector": {"jti": jti}, "note": "x".repeat(1025)}), "/note"),
         (json!({"selector": {"jti": jti}, "note": "a\0b"}), "/note"),
         (json!({"selector": {"jti": jti}, "wait": 5}), "/wait"),
-        (json!({"selector": {"jti": jti}, "dry_run": true}), "/dry_run"),
-        (json!({"selector": {"jti": jti}, "reasons": "leaked"}), ""),
+        (json!({"selector": {"jti": jti}, "dry_run": 1}), "/dry_run"),
+        (json!({"selector": {"jti": jti}, "reasons": "leaked"}), "/reasons"),
+        (json!({"selector": {"sub": "client:acme/billing"}}), "/selector/sub"),
+        (json!({"selector": {"sub": {"tenant": "acme"}}}), "/selector/sub"),
+        (json!({"selector": {"sub": {"tenant": "acme", "id": ""}}}), "/selector/sub/id"),
+        (json!({"selector": {"sub": {"tenant": "acme", "id": "a b"}}}), "/selector/sub/id"),
+        (json!({"selector": {"sub": {"tenant": "Acme", "id": "a"}}}), "/selector/sub/tenant"),
+        (json!({"selector": {"sub": {"tenant": "acme", "id": "a", "n": 1}}}), "/selector/sub/n"),
+        (json!({"selector": {"tenant": "acme/billing"}}), "/selector/tenant"),
+        (json!({"selector": {"tenant": null}}), "/selector/tenant"),
+        (json!({"selector": {"cred": {"client": "acme/billing"}}}), "/selector/cred"),
+        (
+            json!({"selector": {"cred": {"client": "acme", "version": "vault:1.1"}}}),
+            "/selector/cred/client",
+        ),
+        (
+            json!({"selector": {"cred": {"client": "acme/billing", "version": "3"}}}),
+            "/selector/cred/version",
+        ),
+        (json!({"selector": {"kid": "A".repeat(43), "before": 1}}), "/selector/before"),
+        (json!({"selector": {"all": false}}), "/selector/all"),
+        (json!({"selector": {"all": 1}}), "/selector/all"),
+        (json!({"selector": {"all": true, "tenant": "acme"}}), "/selector"),
+        (json!({"selector": {"before": 1}}), "/selector"),
     ] {
         let refused = post(body.to_string()).await;
         refused.problem(400, "invalid-request");
@@ -89,7 +111,13 @@ async fn what_cannot_be_understood_is_refused_with_a_pointer() {
     for body in [twice.as_str(), "", "null", "[]", "{", r#"{"selector":"#, "\u{feff}{}"] {
         post(body.to_owned()).await.problem(400, "invalid-request");
     }
-    for nobody in [json!({"client": "acme/nobody"}), json!({"kid": "A".repeat(43)})] {
+    for nobody in [
+        json!({"client": "acme/nobody"}),
+        json!({"sub": {"tenant": "nowhere", "id": "client:acme/billing"}}),
+        json!({"tenant": "nowhere"}),
+        json!({"cred": {"client": "acme/nobody", "version": "vault:1.1"}}),
+        json!({"kid": "A".repeat(43)}),
+    ] {
         api.revoke(nobody).await.problem(404, "not-found");
     }
     assert!(api.read("/v1/revocations").await.json()["items"].as_array().unwrap().is_empty());

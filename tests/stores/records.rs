@@ -193,9 +193,9 @@ async fn revocations_come_back_newest_first(store: &Fresh) {
         known: n != 2,
     };
     let mut tx = store.begin(Lock::Revoke).await.unwrap();
-    for n in 0..3 {
-        revocations::insert(&mut tx, &revocation(n)).await.unwrap();
-    }
+    let all = [revocation(0), revocation(1), revocation(2)];
+    revocations::insert_many(&mut tx, &all).await.unwrap();
+    revocations::insert_many(&mut tx, &[]).await.unwrap();
     tx.commit().await.unwrap();
 
     let mut reader = store.read_reserved().await.unwrap();
@@ -205,7 +205,7 @@ async fn revocations_come_back_newest_first(store: &Fresh) {
     assert_eq!(rest, [revocation(0)]);
     assert_eq!(revocations::by_id(&mut reader, id(1, 1)).await.unwrap(), Some(revocation(1)));
     assert_eq!(revocations::by_id(&mut reader, id(1, 9)).await.unwrap(), None);
-    let latest = revocations::by_subject(&mut reader, "client:acme/a").await.unwrap();
-    assert_eq!(latest, Some(revocation(2)));
-    assert_eq!(revocations::by_subject(&mut reader, "client:acme/b").await.unwrap(), None);
+    let subjects = ["client:acme/a", "client:acme/b"];
+    assert_eq!(revocations::latest(&mut reader, &subjects).await.unwrap(), [revocation(2)]);
+    assert_eq!(revocations::latest(&mut reader, &[]).await.unwrap(), []);
 }

@@ -112,6 +112,7 @@ async fn n110_recorded_time_never_goes_back(store: &Fresh) {
         cred: None,
         iat: FAR + i64::from(n),
         exp: FAR + 300,
+        lin: Vec::new(),
         claims: "{}".to_owned(),
     };
     let mut tx = store.begin(Lock::Mint).await.unwrap();

@@ -22,6 +22,7 @@ fn token(iat: i64, n: u16, client: &str) -> Token {
         cred: n.is_multiple_of(2).then(|| "vault:1.1".to_owned()),
         iat,
         exp: iat + 300,
+        lin: Vec::new(),
         claims: format!("{{\"n\":{n}}}"),
     }
 }

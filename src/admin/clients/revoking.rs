@@ -1,18 +1,15 @@
 //! Changes that kill tokens: in the transaction of the change, and on record as any revocation.
 
 use scrip_token::QualifiedName;
-use scrip_token::deny::{self, Entry};
-use scrip_token::limits::HORIZON;
+use scrip_token::deny;
 
 use crate::admin::Change;
 use crate::app::App;
 use crate::clock;
-use crate::deny::{Position, subject};
+use crate::deny::Position;
 use crate::error::Problem;
-use crate::random;
-use crate::revoke::cut_client;
+use crate::revoke::{Draft, Grounds, Selector, Target, enact};
 use crate::store::credentials::Credential;
-use crate::store::revocations::{self, Revocation};
 use crate::store::{Lock, StoreError, Tx, installation};
 
 /// Begins a change; one that kills tokens excludes mints, and takes the numbering row before any
@@ -34,9 +31,9 @@ pub(super) async fn client(
     client: &QualifiedName,
     reason: &str,
     now_ms: i64,
-) -> Result<Position, Problem> {
-    let entry = cut_client(tx, client, None, clock::seconds(now_ms)).await?;
-    publish(app, tx, change, &[entry], reason, now_ms).await
+) -> Result<Option<Position>, Problem> {
+    let targets = vec![Target::Client(client.clone())];
+    revoke(app, tx, change, targets, reason, now_ms).await
 }
 
 /// Kills every token that these versions of a client's secret were traded for.
@@ -48,51 +45,29 @@ pub(super) async fn credentials(
     versions: &[Credential],
     now_ms: i64,
 ) -> Result<Option<Position>, Problem> {
-    if versions.is_empty() {
-        return Ok(None);
-    }
-    let entry = |row: &Credential| Entry::Cred {
-        cred: deny::Credential { client: client.clone(), version: row.version.clone() },
-        until: clock::seconds(now_ms) + HORIZON,
+    let of = |row: &Credential| {
+        Target::Cred(deny::Credential { client: client.clone(), version: row.version.clone() })
     };
-    let entries: Vec<Entry> = versions.iter().map(entry).collect();
-    publish(app, tx, change, &entries, "rotated", now_ms).await.map(Some)
+    let targets = versions.iter().map(of).collect();
+    revoke(app, tx, change, targets, "rotated", now_ms).await
 }
 
-async fn publish(
+async fn revoke(
     app: &App,
     tx: &mut Tx,
     change: &Change,
-    entries: &[Entry],
+    targets: Vec<Target>,
     reason: &str,
     now_ms: i64,
-) -> Result<Position, Problem> {
-    let position = app.deny.append(tx, now_ms, entries).await?;
-    for entry in entries {
-        let mut selector =
-            serde_json::to_value(entry).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let mut before = None;
-        if let Some(members) = selector.as_object_mut() {
-            members.remove("until");
-            before = members.remove("before").and_then(|before| before.as_i64());
-        }
-        let revocation = Revocation {
-            id: random::uuid(now_ms),
-            epoch: Some(position.epoch.clone()),
-            seq: Some(position.seq),
-            selector: selector.to_string(),
-            subject: subject::of_entry(entry),
-            before,
-            reason: reason.to_owned(),
-            note: String::new(),
-            by_whom: change.by().to_string(),
-            at_ms: now_ms,
-            until: entry.until().map(u64::cast_signed),
-            known: true,
-        };
-        revocations::insert(tx, &revocation).await?;
+) -> Result<Option<Position>, Problem> {
+    let mut drafts = Vec::with_capacity(targets.len());
+    for target in targets {
+        let selector = Selector { target, before: None };
+        let found = selector.resolve(tx, clock::seconds(now_ms)).await?;
+        let grounds = Grounds { reason: reason.to_owned(), note: String::new() };
+        drafts.push(Draft::new(selector, found, change.by(), grounds, now_ms));
     }
-    Ok(position)
+    Ok(enact(tx, &app.deny, drafts, now_ms).await?.1)
 }
 
 /// After the commit: wakes those who follow the deny list.

@@ -35,6 +35,23 @@ pub async fn revocations(session: &Session) {
     session.expect(200, revoke(json!({"jti": "01800000-0000-7000-8000-000000000000"}))).await;
     session.expect(201, revoke(json!({"client": "acme/billing"}))).await;
     session.expect(404, revoke(json!({"client": "acme/nobody"}))).await;
+    for one in [
+        json!({"sub": {"tenant": "acme", "id": "client:acme/billing"}, "before": 0}),
+        json!({"tenant": "acme", "before": 0}),
+        json!({"cred": {"client": "acme/billing", "version": "embedded:99.1795000000"}}),
+        json!({"all": true, "before": 0}),
+    ] {
+        session.expect(201, revoke(one)).await;
+    }
+    let preview = json!({"selector": {"all": true}, "dry_run": true});
+    session.expect(200, session.post("/v1/revocations", &preview)).await;
+    let keyed = |before: u64| {
+        let body = json!({"selector": {"tenant": "acme", "before": before}});
+        session.post("/v1/revocations", &body).header("Idempotency-Key", "drill")
+    };
+    let once = session.expect(201, keyed(1)).await.json();
+    assert_eq!(session.expect(201, keyed(1)).await.json(), once);
+    session.expect(409, keyed(2)).await;
     for odd in [json!({"jit": "x"}), json!({"jti": "x"}), json!({}), json!("all")] {
         session.expect(400, revoke(odd)).await;
     }

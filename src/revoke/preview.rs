@@ -1,0 +1,95 @@
+//! `dry_run`: what a revocation would kill, without doing it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
+
+use scrip_token::{Claims, Jti};
+use serde::Serialize;
+
+use super::NotRevoked;
+use super::enact::elsewhere;
+use super::selector::Selector;
+use crate::app::App;
+use crate::clock;
+use crate::deny::subject;
+use crate::store::tokens::{self, Token};
+use crate::store::{self, Session, StoreError, deny_entries};
+
+/// Tokens judged at once.
+const PAGE: u32 = 1000;
+
+/// What a revocation would kill: tokens that live and that nothing on the list kills already.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Preview {
+    live_tokens: u64,
+    clients: BTreeSet<String>,
+    /// LLM tokens that they may still spend: the sum of their budgets. One without a budget is
+    /// not in it.
+    budget_outstanding: u64,
+}
+
+/// Counts, a page at a time. Nothing is locked, so what is minted meanwhile may be in it or not.
+///
+/// # Errors
+/// [`NotRevoked`], as the revocation itself.
+pub(super) async fn preview(app: &App, selector: &Selector) -> Result<Preview, NotRevoked> {
+    let mut session = app.store.read().await?;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+    let found = selector.resolve(&mut session, now).await?;
+    let mut preview = Preview::default();
+
+    let mut after: Option<Jti> = None;
+    loop {
+        let matching = selector.target.matching();
+        let page = tokens::live(&mut session, matching, after, now.cast_signed(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.jti);
+        let named = page.iter().filter(|token| selector.names(token, found.before));
+        preview.add(&mut session, &named.collect::<Vec<_>>(), now).await?;
+    }
+
+    // What was delegated from them dies too, whoever holds it.
+    let delegated = tokens::delegated(&mut session, now.cast_signed()).await?;
+    let elsewhere = elsewhere(&mut session, selector, found.before, &delegated).await?;
+    let heirs: BTreeMap<Jti, &Token> =
+        elsewhere.iter().flat_map(|(_, heirs)| heirs).map(|token| (token.jti, *token)).collect();
+    preview.add(&mut session, &heirs.into_values().collect::<Vec<_>>(), now).await?;
+    Ok(preview)
+}
+
+impl Preview {
+    async fn add(
+        &mut self,
+        session: &mut impl Session,
+        tokens: &[&Token],
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let mut judged = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let claims = Claims::parse(token.claims.as_bytes())
+                .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            judged.push((subject::of_token(&claims, &token.kid), claims));
+        }
+        let subjects: BTreeSet<&str> =
+            judged.iter().flat_map(|(subjects, _)| subjects).map(String::as_str).collect();
+        let subjects: Vec<&str> = subjects.into_iter().collect();
+        let cuts = deny_entries::cuts(session, &subjects, now.cast_signed()).await?;
+        let cuts: HashMap<&str, Option<i64>> =
+            cuts.iter().map(|cut| (cut.subject.as_str(), cut.before)).collect();
+
+        for (subjects, claims) in &judged {
+            let is_dead = subjects.iter().any(|subject| match cuts.get(subject.as_str()) {
+                None => false,
+                Some(before) => before.is_none_or(|before| claims.iat <= before.unsigned_abs()),
+            });
+            if is_dead {
+                continue;
+            }
+            self.live_tokens += 1;
+            self.clients.insert(claims.client_id.to_string());
+            let tokens = claims.budget.and_then(|budget| budget.tokens).map_or(0, NonZeroU64::get);
+            self.budget_outstanding = self.budget_outstanding.saturating_add(tokens);
+        }
+        Ok(())
+    }
+}

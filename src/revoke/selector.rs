@@ -1,0 +1,232 @@
+//! What a revocation names: one of seven kinds, as deny entries are, and what it means at a moment.
+
+use scrip_token::deny::{Credential, Entry, Subject, True};
+use scrip_token::limits::{HORIZON, LEEWAY};
+use scrip_token::{Jti, QualifiedName};
+use serde_json::{Value, json};
+
+use super::NotRevoked;
+use crate::deny::subject;
+use crate::signer::{self, Purpose};
+use crate::store::tokens::{self, Matching, Token};
+use crate::store::{Session, StoreError, clients, credentials};
+
+/// A selector as it was asked for.
+#[derive(Debug, Clone)]
+pub struct Selector {
+    /// Whose tokens.
+    pub target: Target,
+    /// Only those issued then or earlier, in seconds. For targets that have a cut.
+    pub before: Option<u64>,
+}
+
+/// Which tokens are meant, whenever issued.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// One token, with all that was delegated from it.
+    Jti(Jti),
+    /// A client's.
+    Client(QualifiedName),
+    /// A subject's within its tenant.
+    Sub(Subject),
+    /// A tenant's.
+    Tenant(String),
+    /// Those traded for one version of a master credential.
+    Cred(Credential),
+    /// Everything that a key signed.
+    Kid(String),
+    /// Everybody's.
+    All,
+}
+
+/// What a selector means at a moment.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The canonical text of the target, under which revocations of it are found.
+    pub(super) subject: String,
+    /// `None` where nothing of it can be accepted any more.
+    pub(super) entry: Option<Entry>,
+    /// The cut, for targets that have one.
+    pub(super) before: Option<u64>,
+    /// Whose tokens it kills, where they are one tenant's.
+    pub(super) tenant: Option<String>,
+    /// Whether the service has a record of it.
+    pub(super) known: bool,
+}
+
+impl Selector {
+    /// As it was asked for.
+    pub(super) fn to_json(&self) -> Value {
+        let mut json = match &self.target {
+            Target::Jti(jti) => json!({"jti": jti.to_string()}),
+            Target::Client(client) => json!({"client": client.as_str()}),
+            Target::Sub(sub) => json!({"sub": {"tenant": sub.tenant, "id": sub.id}}),
+            Target::Tenant(tenant) => json!({"tenant": tenant}),
+            Target::Cred(cred) => {
+                json!({"cred": {"client": cred.client.as_str(), "version": cred.version}})
+            }
+            Target::Kid(kid) => json!({"kid": kid}),
+            Target::All => json!({"all": true}),
+        };
+        if let Some(before) = self.before {
+            json["before"] = json!(before);
+        }
+        json
+    }
+
+    /// What it means at `now`, as the database has it.
+    ///
+    /// # Errors
+    /// [`NotRevoked`] for a client, tenant or key that there is not, and for times that lie ahead.
+    pub async fn resolve(&self, session: &mut impl Session, now: u64) -> Result<Found, NotRevoked> {
+        if self.before.is_some_and(|before| before > now + LEEWAY) {
+            return Err(NotRevoked::Ahead("/selector/before"));
+        }
+        let (tenant, known, until) = match &self.target {
+            Target::Jti(jti) => {
+                if jti.seconds() > now + LEEWAY {
+                    return Err(NotRevoked::Ahead("/selector/jti"));
+                }
+                let row = tokens::by_jti(session, *jti).await?;
+                let known = row.is_some();
+                let until = row.as_ref().map(|row| row.exp.unsigned_abs() + LEEWAY);
+                (row.map(|row| row.tenant), known, until)
+            }
+            Target::Client(client) => {
+                is_client(session, client).await?;
+                (Some(client.tenant().to_owned()), true, None)
+            }
+            Target::Sub(Subject { tenant, .. }) => {
+                is_tenant(session, tenant).await?;
+                (Some(tenant.clone()), self.may_live(session, now).await?, None)
+            }
+            Target::Tenant(tenant) => {
+                is_tenant(session, tenant).await?;
+                (Some(tenant.clone()), true, None)
+            }
+            Target::Cred(Credential { client, version }) => {
+                is_client(session, client).await?;
+                let rows = credentials::of_client(session, client.as_str()).await?;
+                let is_on_record = rows.iter().any(|row| row.version == *version);
+                let known = is_on_record || self.may_live(session, now).await?;
+                (Some(client.tenant().to_owned()), known, None)
+            }
+            Target::Kid(kid) => {
+                let keys = signer::keys(session).await?;
+                if !keys.iter().any(|key| key.jwk.kid == *kid && key.purpose == Purpose::Token) {
+                    return Err(NotRevoked::Unknown("key of tokens"));
+                }
+                (None, true, None)
+            }
+            Target::All => (None, true, None),
+        };
+        let before = match self.target.has_cut() {
+            true => Some(self.target.cut(session, self.before, now).await?),
+            false => None,
+        };
+        let entry = self.target.entry(before.unwrap_or(now), until);
+        Ok(Found {
+            subject: subject::of_entry(&entry),
+            entry: match entry {
+                // No token of that age is accepted anywhere: there is nothing to deny.
+                Entry::Jti { until, .. } if until <= now => None,
+                entry => Some(entry),
+            },
+            before,
+            tenant,
+            known,
+        })
+    }
+
+    async fn may_live(&self, session: &mut impl Session, now: u64) -> Result<bool, StoreError> {
+        let newest = tokens::newest_iat(session, self.target.matching(), now.cast_signed()).await?;
+        Ok(newest.is_some())
+    }
+
+    /// Whether it names the token of this record, given the cut.
+    pub(super) fn names(&self, token: &Token, before: Option<u64>) -> bool {
+        let is_meant = match &self.target {
+            Target::Jti(jti) => token.jti == *jti,
+            Target::Client(client) => token.client == client.as_str(),
+            Target::Sub(sub) => token.tenant == sub.tenant && token.sub == sub.id,
+            Target::Tenant(tenant) => token.tenant == *tenant,
+            Target::Cred(cred) => {
+                token.client == cred.client.as_str() && token.cred.as_ref() == Some(&cred.version)
+            }
+            Target::Kid(kid) => token.kid == *kid,
+            Target::All => true,
+        };
+        is_meant && before.is_none_or(|before| token.iat.unsigned_abs() <= before)
+    }
+}
+
+impl Target {
+    /// Whether it means tokens up to a time.
+    pub(super) fn has_cut(&self) -> bool {
+        match self {
+            Self::Client(_) | Self::Sub(_) | Self::Tenant(_) | Self::All => true,
+            Self::Jti(_) | Self::Cred(_) | Self::Kid(_) => false,
+        }
+    }
+
+    /// The tokens themselves, without what was delegated from them.
+    pub(super) fn matching(&self) -> Matching<'_> {
+        match self {
+            Self::Jti(jti) => Matching::Jti(*jti),
+            Self::Client(client) => Matching::Client(client.as_str()),
+            Self::Sub(sub) => Matching::Sub { tenant: &sub.tenant, id: &sub.id },
+            Self::Tenant(tenant) => Matching::Tenant(tenant),
+            Self::Cred(cred) => {
+                Matching::Cred { client: cred.client.as_str(), version: &cred.version }
+            }
+            Self::Kid(kid) => Matching::Kid(kid),
+            Self::All => Matching::All,
+        }
+    }
+
+    /// `before` as it was asked for; else now, or the date of the newest token on record, where
+    /// that is later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn cut(
+        &self,
+        session: &mut impl Session,
+        before: Option<u64>,
+        now: u64,
+    ) -> Result<u64, StoreError> {
+        if let Some(before) = before {
+            return Ok(before);
+        }
+        let newest = tokens::newest_iat(session, self.matching(), now.cast_signed()).await?;
+        Ok(now.max(newest.unwrap_or_default().unsigned_abs()))
+    }
+
+    /// The entry that kills it. `before` is the cut, or now for a target without one; `until` is
+    /// known for a token that is on record.
+    #[must_use]
+    pub fn entry(&self, before: u64, until: Option<u64>) -> Entry {
+        let last = before + HORIZON;
+        match self.clone() {
+            Self::Jti(jti) => Entry::Jti { jti, until: until.unwrap_or(jti.seconds() + HORIZON) },
+            Self::Client(client) => Entry::Client { client, before, until: last },
+            Self::Sub(sub) => Entry::Sub { sub, before, until: last },
+            Self::Tenant(tenant) => Entry::Tenant { tenant, before, until: last },
+            Self::Cred(cred) => Entry::Cred { cred, until: last },
+            Self::Kid(kid) => Entry::Kid { kid },
+            Self::All => Entry::All { all: True, before, until: last },
+        }
+    }
+}
+
+async fn is_client(session: &mut impl Session, client: &QualifiedName) -> Result<(), NotRevoked> {
+    let found = clients::by_id(session, client.as_str()).await?;
+    found.map(drop).ok_or(NotRevoked::Unknown("client"))
+}
+
+async fn is_tenant(session: &mut impl Session, tenant: &str) -> Result<(), NotRevoked> {
+    match clients::is_tenant(session, tenant).await? {
+        true => Ok(()),
+        false => Err(NotRevoked::Unknown("tenant")),
+    }
+}
