@@ -3,6 +3,7 @@
 mod dev;
 mod outages;
 mod replicas;
+mod rolling;
 mod rotation;
 mod shutdown;
 mod start;
