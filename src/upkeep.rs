@@ -1,10 +1,11 @@
 //! The periodic work: keys of others, retirement, pruning, credentials that have ended.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scrip_token::QualifiedName;
-use scrip_token::deny::{Credential as Cred, Entry};
+use scrip_token::deny::Credential as Cred;
 use scrip_token::jwk::Jwk;
 use scrip_token::keys::PublishedKeys;
 use scrip_token::limits::HORIZON;
@@ -17,6 +18,7 @@ use crate::audit::Event;
 use crate::caller::{embedded_version, embedded_versions};
 use crate::clock;
 use crate::deny::PublishError;
+use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
@@ -51,7 +53,7 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
     );
 }
 
-async fn every(app: &App, period: Duration, work: impl AsyncFn(&App) -> Result<(), PublishError>) {
+async fn every<E: Display>(app: &App, period: Duration, work: impl AsyncFn(&App) -> Result<(), E>) {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -73,7 +75,7 @@ async fn end_versions(app: &App, mut ended: mpsc::Receiver<Ended>) {
     }
 }
 
-fn log(done: Result<(), PublishError>) {
+fn log(done: Result<(), impl Display>) {
     if let Err(error) = done {
         tracing::warn!(%error, "upkeep");
     }
@@ -128,7 +130,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
 
 /// Looks at the credentials of clients with live tokens, off the path of any request, and ends
 /// what a version minted once its overlap is over.
-async fn look_at_credentials(app: &App) -> Result<(), PublishError> {
+async fn look_at_credentials(app: &App) -> Result<(), NotRevoked> {
     let now = clock::now_seconds();
     let mut session = app.store.read().await?;
     let mut names = tokens::clients_with_live(&mut session, now.cast_signed()).await?;
@@ -151,7 +153,7 @@ async fn look_at_credentials(app: &App) -> Result<(), PublishError> {
     Ok(())
 }
 
-async fn end_replaced(app: &App, client: &Client, now: u64) -> Result<(), PublishError> {
+async fn end_replaced(app: &App, client: &Client, now: u64) -> Result<(), NotRevoked> {
     let Ok(name) = client.id.parse::<QualifiedName>() else { return Ok(()) };
     let rows = credentials::of_client(&mut app.store.read().await?, &client.id).await?;
     let versions = match (client.source.as_str(), &app.vault) {
@@ -181,7 +183,7 @@ async fn end_version(
     app: &App,
     client: &QualifiedName,
     version: &impl ToString,
-) -> Result<(), PublishError> {
+) -> Result<(), NotRevoked> {
     let version = version.to_string();
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
@@ -197,18 +199,23 @@ async fn end_version(
     if !credentials::end(&mut tx, client.as_str(), &version, now).await? {
         return Ok(());
     }
-    let entry = Entry::Cred {
-        cred: Cred { client: client.clone(), version: version.clone() },
-        until: now.unsigned_abs() + HORIZON,
-    };
-    let position = app.deny.append(&mut tx, now_ms, &[entry]).await?;
+    let version_of = Cred { client: client.clone(), version: version.clone() };
+    let selector = Selector { target: Target::Cred(version_of), before: None };
+    let found = selector.resolve(&mut tx, clock::seconds(now_ms)).await?;
+    // On record like any revocation, so that it can be asked who enforces it.
+    let note = "the version has ended: replaced for longer than the overlap, or gone from Vault";
+    let grounds = Grounds { reason: "rotated".to_owned(), note: note.to_owned() };
+    let draft = Draft::new(selector, found, client, grounds, now_ms);
+    let (_, position) = enact(&mut tx, &app.deny, vec![draft], now_ms).await?;
     let event = Event::new("credential.end", "done")
         .tenant(client.tenant())
         .target(client.as_str())
-        .detail(&json!({"version": version, "seq": position.seq}));
+        .detail(&json!({"version": version, "seq": position.as_ref().map(|at| at.seq)}));
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    app.deny.announce(position);
+    if let Some(position) = position {
+        app.deny.announce(position);
+    }
     tracing::info!(%client, version, "a version of a credential has ended");
     Ok(())
 }

@@ -68,6 +68,13 @@ async fn a_version_that_vault_ends_takes_its_tokens_with_it_for_good() {
     gateway.learns_of(&of_second).await;
     assert_eq!(mint_status(&acme, &second).await, 401);
 
+    // Whoever asks later what was revoked finds both, the second one first.
+    let ended = acme.http().read(&acme.operator, "/v1/revocations").await.body;
+    let versions = ended["items"].as_array().expect("a list").iter();
+    let versions: Vec<_> =
+        versions.map(|item| item["selector"]["cred"]["version"].as_str().expect("one")).collect();
+    assert!(versions[0].starts_with("vault:2.") && versions[1].starts_with("vault:1."), "{ended}");
+
     // Nor does a restart, which forgets what was seen, bring anything back.
     acme.service.stop().await;
     let _service = acme.installation.serve().await;
