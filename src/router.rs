@@ -33,22 +33,24 @@ use crate::{admin, clock, introspect, mint, publish, random, revoke};
 const MAX_BODY: usize = 64 * 1024;
 /// Longest time from a request's head to the end of its body, however it trickles in.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// Most requests to the OAuth endpoints at once; beyond it they are shed, so that overload never
-/// slows down revoking.
+/// Most requests at once that mint or introspect, and most that give up a token; beyond it they are
+/// shed, so that overload never slows down revoking.
 const MOST_OAUTH: usize = 4096;
 
 /// All routes of the API.
 pub fn routes(app: Arc<App>) -> Router {
+    let shedding = || {
+        ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(shed))
+            .layer(LoadShedLayer::new())
+            .layer(GlobalConcurrencyLimitLayer::new(MOST_OAUTH))
+    };
     let oauth = Router::new()
         .route("/oauth2/token", post(mint::mint))
-        .route("/oauth2/revoke", post(revoke::by_token))
         .route("/oauth2/introspect", post(introspect::introspect))
-        .layer(
-            ServiceBuilder::new()
-                .layer(HandleErrorLayer::new(shed))
-                .layer(LoadShedLayer::new())
-                .layer(GlobalConcurrencyLimitLayer::new(MOST_OAUTH)),
-        );
+        .layer(shedding());
+    // Holders who give up a token do not queue behind those who want one.
+    let holders = Router::new().route("/oauth2/revoke", post(revoke::by_token)).layer(shedding());
 
     let published = Router::new()
         .route("/.well-known/oauth-authorization-server", get(publish::metadata))
@@ -84,6 +86,7 @@ pub fn routes(app: Arc<App>) -> Router {
 
     Router::new()
         .merge(oauth)
+        .merge(holders)
         .merge(published)
         .merge(revocation)
         .merge(admin)
