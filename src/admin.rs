@@ -82,7 +82,7 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads a body that means one thing only.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     json::read(body)
         .map(|Object(body)| body)
         .map_err(|error| Problem::invalid("", error.to_string()))

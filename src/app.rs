@@ -12,6 +12,7 @@ use crate::deny::DenyList;
 use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Maker;
 use crate::deny::stream::Audience;
+use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
 use crate::secret::DigestKey;
@@ -39,6 +40,10 @@ pub struct App {
     pub audience: Audience,
     /// Makes snapshots of the deny list.
     pub snapshots: Maker,
+    /// What verifiers acknowledge.
+    pub receipts: Receipts,
+    /// Who was seen to verify.
+    pub sightings: Sightings,
     /// The key set as it was published last.
     pub last_jwks: ArcSwapOption<Vec<u8>>,
     /// Master credentials held in Vault, where Vault is configured.

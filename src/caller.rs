@@ -22,7 +22,7 @@ use crate::store::{Reader, Session, StoreError, clients, credentials, policies};
 use crate::vault::{MasterCredentials, Proof, Version, Versions};
 
 pub use address::client_address;
-pub use bearer::{Means, operator};
+pub use bearer::{Means, operator, operator_with_either};
 use presented::Presented;
 pub use presented::{Form, FormError};
 

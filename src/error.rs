@@ -19,6 +19,7 @@ use crate::deny::PublishError;
 use crate::mint::request::RequestError;
 use crate::mint::{NO_STORE, Refused};
 use crate::policy::Denial;
+use crate::receipts::NotTaken;
 use crate::recorder::NotRecorded;
 use crate::revoke::NotRevoked;
 use crate::router::RequestId;
@@ -299,6 +300,23 @@ both! {
     PublishError => |error| match error {
         PublishError::Store(error) => error.into(),
         _ => Failure::unavailable("the deny list cannot be extended", 1).because(error),
+    };
+    Arc<StoreError> => |error| {
+        Failure::unavailable("the database is unavailable", 1).because(error)
+    };
+    NotTaken => |error| match error {
+        NotTaken::Store(cause) => cause.into(),
+        NotTaken::Busy => Failure::unavailable("too many acknowledgements at once", 1),
+        NotTaken::Epoch(_) => Failure::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+        NotTaken::Full(_) => {
+            Failure::new(StatusCode::CONFLICT, "too-many-verifiers", error.to_string())
+        }
+        NotTaken::Head => {
+            Failure::new(StatusCode::BAD_REQUEST, "invalid-request", error.to_string()).at("/head")
+        }
+        NotTaken::Beyond(_) | NotTaken::Forgotten => {
+            Failure::new(StatusCode::BAD_REQUEST, "invalid-request", error.to_string()).at("/seq")
+        }
     };
     NotRevoked => |error| match error {
         NotRevoked::Publish(cause) => {

@@ -25,6 +25,12 @@ impl Metrics {
         describe_histogram!("scrip_revocation_group_size", "Revocations in one commit");
         describe_gauge!("scrip_deny_seq", "Number of the newest deny batch");
         describe_gauge!("scrip_followers", "Connections to the feed's stream");
+        describe_gauge!("scrip_verifiers_known", "Verifiers that acknowledged within 7 days");
+        describe_gauge!("scrip_verifiers_connected", "Verifiers that acknowledged lately");
+        describe_gauge!(
+            "scrip_verifiers_farthest_behind",
+            "Batches that the slowest connected verifier lacks"
+        );
         describe_counter!("scrip_shed_total", "Requests shed under load");
         describe_counter!("scrip_panics_total", "Panics caught in handlers");
         describe_counter!("scrip_audit_lost_total", "Refusals that are not in the audit log");

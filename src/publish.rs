@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::policy::OPERATOR_SCOPES;
+use crate::receipts::Sighting;
 use crate::signer::{self, Purpose};
 use crate::store::{self, StoreError, keys_documents};
 use crate::strict::Query;
@@ -29,6 +30,7 @@ const JWKS_MAX_AGE: u64 = 300;
 /// # Errors
 /// 503 where the database has been away from the start.
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    app.sightings.note(Sighting::Keys);
     let body = match current_jwks(&app).await {
         Ok(body) => {
             app.last_jwks.store(Some(Arc::new(body.clone())));

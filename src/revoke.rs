@@ -27,6 +27,7 @@ use crate::deny::PublishError;
 use crate::error::{Failure, OAuthError, Problem};
 use crate::introspect::inspect;
 use crate::mint::{NO_STORE, idempotency_key, read_form, token_parameter};
+use crate::receipts;
 use crate::router::{Arrival, RequestId};
 use crate::store::StoreError;
 use crate::store::revocations::{self, Revocation};
@@ -60,14 +61,16 @@ pub async fn create(
     let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
     crate::admin::is_json(&headers)?;
     let repeat = idempotency_key(&headers).map_err(Problem)?;
-    let Asked { selector, grounds, dry_run } = parse(&body)?;
+    let Asked { selector, grounds, dry_run, wait } = parse(&body)?;
     if dry_run {
         return Ok(Json(preview(&app, &selector).await?).into_response());
     }
     let repeat = repeat.map(|key| (key, Digest::of(&body)));
     let order = Order { by, selector, grounds, id, repeat };
     let Revoked { status, revocation } = revoke(&app, order).await?;
-    Ok((status, Json(show_one(&revocation)?)).into_response())
+    let is_new = status == StatusCode::CREATED;
+    let enforced = receipts::settle(&app, &revocation, is_new, wait).await;
+    Ok((status, Json(show_whole(&revocation, enforced)?)).into_response())
 }
 
 /// `GET /v1/revocations`: newest first.
@@ -105,7 +108,8 @@ pub async fn show(
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let mut session = app.store.read_reserved().await?;
     let row = revocations::by_id(&mut session, id).await?.ok_or_else(unknown)?;
-    Ok(Json(show_one(&row)?))
+    drop(session);
+    Ok(Json(show_whole(&row, receipts::enforced(&app, &row).await?)?))
 }
 
 /// `POST /oauth2/revoke` (RFC 7009): a client revokes a token of its own. 200 for a token that is
@@ -182,6 +186,12 @@ async fn revoke(app: &App, order: Order) -> Result<Revoked, NotRevoked> {
         app.last_jwks.store(None);
     }
     Ok(revoked)
+}
+
+fn show_whole(row: &Revocation, enforced: Value) -> Result<Value, StoreError> {
+    let mut shown = show_one(row)?;
+    shown["enforced"] = enforced;
+    Ok(shown)
 }
 
 fn show_one(row: &Revocation) -> Result<Value, StoreError> {

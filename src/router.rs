@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::caller::client_address;
 use crate::error::{self, Failure, OAuthError, Problem};
-use crate::{admin, clock, introspect, mint, publish, random, revoke};
+use crate::{admin, clock, introspect, mint, publish, random, receipts, revoke};
 
 /// Largest form or JSON body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -63,7 +63,9 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/deny/snapshot", get(publish::feed::snapshot))
         .route("/v1/deny/blobs/{sha256}", get(publish::feed::blob))
         .route("/v1/deny/batches", get(publish::feed::batches))
-        .route("/v1/deny/stream", get(publish::feed::stream));
+        .route("/v1/deny/stream", get(publish::feed::stream))
+        .route("/v1/deny/acks", post(receipts::acknowledge))
+        .route("/v1/deny/verifiers", get(receipts::list));
 
     let admin = Router::new()
         .route("/v1/clients", post(admin::clients::create).get(admin::clients::list))

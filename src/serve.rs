@@ -23,6 +23,7 @@ use crate::deny::snapshot::Maker;
 use crate::deny::stream::{Audience, publish};
 use crate::deny::{DenyList, Position};
 use crate::metrics::Metrics;
+use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
 use crate::signer::{self, Signer};
@@ -148,6 +149,8 @@ impl Service {
         let (recorder, recording) = Recorder::start(store.clone());
         let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());
         let (journal, journaling) = Journal::start(store.clone());
+        let (receipts, receiving) = Receipts::start(store.clone(), config.heartbeat);
+        let (sightings, sighting) = Sightings::start(store.clone());
         let (beats, pulse) = Pulse::new();
         let app = Arc::new(App {
             config,
@@ -159,6 +162,8 @@ impl Service {
             pulse,
             audience: Audience::default(),
             snapshots: Maker::default(),
+            receipts,
+            sightings,
             last_jwks: ArcSwapOption::empty(),
             vault,
             digest_key,
@@ -178,7 +183,8 @@ impl Service {
         ));
         tasks.spawn(upkeep::run(app.clone(), ended_versions));
         tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
-        Ok(Self { app, listeners, metrics, tasks, writers: vec![recording, revoking, journaling] })
+        let writers = vec![recording, revoking, journaling, receiving, sighting];
+        Ok(Self { app, listeners, metrics, tasks, writers })
     }
 
     /// Serves until `stop` is cancelled: stops accepting, finishes what was accepted, ends the

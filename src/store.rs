@@ -13,6 +13,7 @@ mod schema;
 mod session;
 mod sqlite;
 
+pub mod acks;
 pub mod audit;
 pub mod clients;
 pub mod credentials;
@@ -24,8 +25,10 @@ pub mod installation;
 pub mod keys_documents;
 pub mod policies;
 pub mod revocations;
+pub mod sightings;
 pub mod signing_keys;
 pub mod tokens;
+pub mod verifiers;
 
 pub use error::StoreError;
 pub use session::{Conn, Reader, Session, Tx, now_ms};
@@ -53,6 +56,9 @@ pub enum Lock {
     Revoke,
     /// Changes what neither of them reads without locking its row.
     Admin,
+    /// Takes receipts, and excludes nobody. On Postgres it has the connections of revocation:
+    /// whoever waits for receipts does not wait behind mints.
+    Receipt,
 }
 
 impl Store {

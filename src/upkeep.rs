@@ -1,5 +1,6 @@
 //! The periodic work: keys of others, retirement, pruning, credentials that have ended.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +19,20 @@ use crate::audit::Event;
 use crate::caller::{embedded_version, embedded_versions};
 use crate::clock;
 use crate::deny::PublishError;
+use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
-use crate::store::{self, Lock, audit, clients, credentials};
-use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, tokens};
+use crate::store::{self, Lock, acks, audit, clients, credentials};
+use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, sightings};
+use crate::store::{tokens, verifiers};
 use crate::vault::Ended;
 
 /// How often keys are looked at: a key that another replica made signs here at most this late.
 const KEYS: Duration = Duration::from_secs(5);
+/// How often verifiers are counted.
+const MEASURE: Duration = Duration::from_secs(5);
 /// How often something is pruned.
 const PRUNE: Duration = Duration::from_secs(60);
 /// Most rows of one table in one go.
@@ -48,6 +53,10 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
     tokio::join!(
         every(&app, KEYS, look_at_keys),
         every(&app, PRUNE, prune_all),
+        every(&app, MEASURE, async |app| {
+            receipts::measure(app).await;
+            Ok::<_, Infallible>(())
+        }),
         every(&app, refresh, look_at_credentials),
         end_versions(&app, ended),
     );
@@ -119,6 +128,9 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
             tokens::prune(&mut tx, now - TOKENS, SLICE).await?,
             idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?,
+            verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
+            acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
+            sightings::prune(&mut tx, now - REMEMBERED, SLICE).await?,
         ];
         tx.commit().await?;
         if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {

@@ -60,6 +60,26 @@ pub async fn operator(
     }
 }
 
+/// Proves an operator who may do what either of the scopes allows.
+///
+/// # Errors
+/// [`Unproved`]; the first scope is the one that is asked for.
+pub async fn operator_with_either(
+    app: &App,
+    headers: &HeaderMap,
+    address: IpAddr,
+    arrival: Instant,
+    [scope, other]: [&'static str; 2],
+    means: Means,
+) -> Result<Caller, Unproved> {
+    match operator(app, headers, address, arrival, scope, means).await {
+        Err(Unproved::Scope(scope)) => operator(app, headers, address, arrival, other, means)
+            .await
+            .map_err(|why| if let Unproved::Scope(_) = why { Unproved::Scope(scope) } else { why }),
+        proved => proved,
+    }
+}
+
 async fn by_secret(
     app: &App,
     headers: &HeaderMap,

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::deny::Position;
 use crate::deny::stream::Frame;
 use crate::error::{Failure, Problem};
+use crate::receipts::Sighting;
 use crate::router::Arrival;
 use crate::store::{StoreError, deny_batches, deny_snapshots, installation};
 use crate::strict::Query;
@@ -37,7 +38,8 @@ const MAX_FOLLOWERS: usize = 20_000;
 
 async fn follower(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<(), Problem> {
     let means = Means::TokenOrSecret;
-    operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
+    let caller = operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
+    app.sightings.note(Sighting::Feed(caller.client));
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The body of `POST /v1/revocations`, member by member, so that an error can point at its cause.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use scrip_token::compact::is_kid;
 use scrip_token::deny::{Credential, Subject};
@@ -16,11 +18,15 @@ pub(super) struct Asked {
     pub(super) selector: Selector,
     pub(super) grounds: Grounds,
     pub(super) dry_run: bool,
+    /// How long the reply may wait for receipts.
+    pub(super) wait: Duration,
 }
 
 const REASONS: [&str; 6] = ["leaked", "compromised", "rotated", "decommissioned", "test", "other"];
 /// Longest note, in bytes.
 const MAX_NOTE: usize = 1024;
+/// Longest wait for receipts, in seconds.
+const MAX_WAIT: u64 = 30;
 
 pub(super) fn parse(body: &[u8]) -> Result<Asked, Problem> {
     let body: Map<String, Value> =
@@ -29,6 +35,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Asked, Problem> {
         selector: selector(body.get("selector"))?,
         grounds: Grounds { reason: "other".to_owned(), note: String::new() },
         dry_run: false,
+        wait: Duration::ZERO,
     };
     for (name, value) in &body {
         match (name.as_str(), value) {
@@ -40,7 +47,9 @@ pub(super) fn parse(body: &[u8]) -> Result<Asked, Problem> {
                 asked.grounds.note.clone_from(note);
             }
             ("dry_run", Value::Bool(dry_run)) => asked.dry_run = *dry_run,
-            ("wait", Value::Number(wait)) if wait.as_u64() == Some(0) => {}
+            ("wait", Value::Number(wait)) if wait.as_u64().is_some_and(|wait| wait <= MAX_WAIT) => {
+                asked.wait = Duration::from_secs(wait.as_u64().unwrap_or_default());
+            }
             ("reason", _) => {
                 return Err(Problem::invalid("/reason", format!("one of {}", REASONS.join(", "))));
             }
@@ -48,7 +57,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Asked, Problem> {
                 return Err(Problem::invalid("/note", "a text of at most 1024 bytes without NUL"));
             }
             ("wait", _) => {
-                return Err(Problem::invalid("/wait", "receipts are not kept: only 0 is possible"));
+                return Err(Problem::invalid("/wait", "whole seconds, at most 30"));
             }
             ("dry_run", _) => return Err(Problem::invalid("/dry_run", "true or false")),
             _ => return Err(Problem::invalid(&pointer("", name), "a member that is not known")),

@@ -3,6 +3,7 @@
 use super::column::Bytes;
 use super::{Session, StoreError, Tx, on};
 use scrip_token::Digest;
+use sqlx::QueryBuilder;
 
 /// A batch.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -18,6 +19,16 @@ pub struct Batch {
     pub head: Digest,
     /// The signed batch; `None` once only its head is kept.
     pub jws: Option<String>,
+}
+
+/// What is kept of a batch longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Head {
+    /// Its number within its epoch.
+    pub seq: i64,
+    /// SHA-256 of its payload.
+    #[sqlx(try_from = "Bytes")]
+    pub head: Digest,
 }
 
 /// Records the batch that follows.
@@ -68,6 +79,29 @@ pub async fn one(
 ) -> Result<Option<Batch>, StoreError> {
     let sql = "SELECT * FROM deny_batches WHERE epoch = $1 AND seq = $2";
     Ok(on!(from, |c| sqlx::query_as(sql).bind(epoch).bind(seq).fetch_optional(c).await?))
+}
+
+/// The heads of those of `seqs` that are kept, in no order.
+///
+/// # Errors
+/// As any statement.
+pub async fn heads(
+    from: &mut impl Session,
+    epoch: &str,
+    seqs: &[i64],
+) -> Result<Vec<Head>, StoreError> {
+    if seqs.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT seq, head FROM deny_batches WHERE epoch = ");
+        query.push_bind(epoch).push(" AND seq IN (");
+        let mut list = query.separated(", ");
+        for seq in seqs {
+            list.push_bind(*seq);
+        }
+        query.push(")").build_query_as().fetch_all(c).await?
+    }))
 }
 
 /// Keeps only the head of batches made before `before` (seconds), `limit` at most; says of how

@@ -48,7 +48,7 @@ impl Postgres {
 
     pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
         let pool = match lock {
-            Lock::Revoke => &self.reserved,
+            Lock::Revoke | Lock::Receipt => &self.reserved,
             Lock::Mint | Lock::Admin => &self.general,
         };
         // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
@@ -61,7 +61,7 @@ impl Postgres {
                  pg_advisory_xact_lock_shared($1)"
             }
             Lock::Revoke => "SELECT pg_advisory_xact_lock($1)",
-            Lock::Admin => return Ok(Tx(Begun::Postgres(tx))),
+            Lock::Admin | Lock::Receipt => return Ok(Tx(Begun::Postgres(tx))),
         };
         heard(sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx)).await?;
         Ok(Tx(Begun::Postgres(tx)))

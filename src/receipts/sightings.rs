@@ -1,0 +1,69 @@
+//! Who was seen to verify, or to follow: whoever acknowledges nothing has to be reckoned with.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use scrip_token::QualifiedName;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::store::{Lock, Store, StoreError, sightings};
+
+/// The same is written once in this time.
+const SPACING: Duration = Duration::from_secs(60);
+/// What could not be written is tried again after this time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Most sightings that wait to be looked at. What comes then is lost, as what comes ten times a
+/// second may be.
+const MAX_QUEUE: usize = 1024;
+
+/// Somebody who was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Sighting {
+    /// Whoever reads the plain JWKS, to verify without a feed.
+    Keys,
+    /// A client that reads the feed.
+    Feed(QualifiedName),
+}
+
+/// Takes sightings to be written, off the path of any request.
+pub struct Sightings(mpsc::Sender<Sighting>);
+
+impl Sightings {
+    /// Starts the task; it ends when the last `Sightings` is gone and what it holds is written.
+    #[must_use]
+    pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+        let (queue, mut seen) = mpsc::channel(MAX_QUEUE);
+        let task = tokio::spawn(async move {
+            let mut written: HashMap<Sighting, Instant> = HashMap::new();
+            while let Some(sighting) = seen.recv().await {
+                written.retain(|_, at| at.elapsed() < SPACING);
+                if written.contains_key(&sighting) {
+                    continue;
+                }
+                while let Err(error) = write(&store, &sighting).await {
+                    tracing::warn!(%error, "who was seen is not on record");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                written.insert(sighting, clock::monotonic());
+            }
+        });
+        (Self(queue), task)
+    }
+
+    /// Notes that somebody was seen.
+    pub fn note(&self, sighting: Sighting) {
+        // Full: see `MAX_QUEUE`.
+        let _ = self.0.try_send(sighting);
+    }
+}
+
+async fn write(store: &Store, sighting: &Sighting) -> Result<(), StoreError> {
+    let mut tx = store.begin(Lock::Receipt).await?;
+    let now = tx.now_ms(clock::now_ms()).await? / 1000;
+    match sighting {
+        Sighting::Keys => sightings::note(&mut tx, "keys", "", now).await?,
+        Sighting::Feed(client) => sightings::note(&mut tx, "feed", client.as_str(), now).await?,
+    }
+    tx.commit().await
+}
