@@ -14,9 +14,11 @@ mod keys;
 mod moment;
 mod policy;
 mod print;
+mod revocations;
 mod revoke;
 mod service;
 mod token;
+mod verifiers;
 mod verify;
 
 use std::process::ExitCode;
@@ -56,6 +58,10 @@ enum Command {
     Token(token::Args),
     /// Refuse a token, a client's tokens, or all that a key signed
     Revoke(revoke::Args),
+    /// What was revoked, and who enforces it
+    Revocations(revocations::Args),
+    /// Who follows the deny list, and how far each has got
+    Verifiers(verifiers::Args),
     /// The keys that sign tokens
     Keys(keys::Args),
     /// Who did what, when, from where
@@ -88,6 +94,8 @@ impl Command {
             Self::Policy(args) => args.run().await,
             Self::Token(args) => args.run().await,
             Self::Revoke(args) => args.run().await,
+            Self::Revocations(args) => args.run().await,
+            Self::Verifiers(args) => args.run().await,
             Self::Keys(args) => args.run().await,
             Self::Audit(args) => args.run().await,
         }

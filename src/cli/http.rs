@@ -11,7 +11,8 @@ use super::failure::{Failure, Refusal};
 /// Largest answer that is read, in bytes: a page of a list is far smaller.
 const MAX_BODY_BYTES: usize = 4 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than a revocation may wait for receipts.
+const TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A client that follows no redirect and no proxy: either would carry a credential elsewhere.
 pub(super) fn client() -> Result<Client, Failure> {

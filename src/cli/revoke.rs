@@ -1,5 +1,6 @@
 //! `scrip revoke`: refuse tokens before they expire.
 
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -57,7 +58,7 @@ struct Target {
     all: bool,
 }
 
-/// Why, for the audit log.
+/// Why, for the audit log, and what to wait for.
 #[derive(Debug, clap::Args, Serialize)]
 pub(super) struct Grounds {
     /// Why
@@ -66,6 +67,10 @@ pub(super) struct Grounds {
     /// Why, in words
     #[arg(long, default_value = "")]
     note: String,
+    /// Wait until every connected verifier enforces it, but not longer
+    #[arg(long, value_name = "SECONDS", default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(..=30))]
+    wait: u8,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
@@ -187,7 +192,18 @@ pub(super) async fn revoke(
     grounds: &Grounds,
 ) -> Result<(), Failure> {
     let reply = ask(api, selector, grounds, false).await?;
-    printer.record(&reply, RECORD)
+    show(printer, &reply)
+}
+
+/// Shows a revocation with the verifiers that enforce it, and those that do not.
+pub(super) fn show(printer: Printer, revocation: &Reply) -> Result<(), Failure> {
+    printer.record(revocation, RECORD)?;
+    let verifiers = &revocation.json()?["enforced"]["verifiers"];
+    if printer.json || verifiers.as_array().is_none_or(Vec::is_empty) {
+        return Ok(());
+    }
+    writeln!(io::stdout())?;
+    printer.table(verifiers, RECEIPTS)
 }
 
 async fn ask(
@@ -225,4 +241,14 @@ const RECORD: &[Column] = &[
     ("seq", "/seq"),
     ("until", "/until"),
     ("known", "/known"),
+    ("all enforce it", "/enforced/all"),
+    ("nobody accepts from", "/enforced/by"),
+];
+
+const RECEIPTS: &[Column] = &[
+    ("CLIENT", "/client"),
+    ("VERIFIER", "/verifier"),
+    ("ENFORCES SINCE", "/since"),
+    ("BEHIND", "/behind"),
+    ("REFUSES FROM", "/refuses_by"),
 ];

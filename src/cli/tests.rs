@@ -38,6 +38,9 @@ fn each_command_takes_what_it_says() {
         "revoke --tenant acme --before 1795000000",
         "revoke --cred acme/billing@vault:3.1795000000",
         "revoke --all --dry-run",
+        "revoke --client acme/billing --wait 30 --json",
+        "revocations --limit 5",
+        "verifiers --json",
         "token list --client acme/billing",
         "token verify --audience gw --env prod --scope llm:chat --model gpt-4o --address 10.0.0.1",
         "token verify --follow --state-dir d --audience gw",
@@ -47,7 +50,7 @@ fn each_command_takes_what_it_says() {
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
     }
-    for line in ["token show", "revoke --jti", "audit --jti"] {
+    for line in ["token show", "revocations", "revoke --jti", "audit --jti"] {
         assert!(parse(&format!("{line} {JTI}")).is_ok(), "{line}");
     }
     for line in ["keys retire", "keys revoke --reason compromised", "revoke --kid"] {
@@ -82,6 +85,8 @@ fn wrong_usage_is_exit_code_2_before_anything_is_sent() {
         "revoke",
         "revoke --jti 7",
         "revoke --client acme/billing --reason boredom",
+        "revoke --client acme/billing --wait 31",
+        "revocations 7",
         "revoke --sub acme",
         "revoke --cred acme/billing",
         "revoke --cred billing@vault:3.1795000000",
@@ -114,6 +119,8 @@ async fn a_closed_port_is_exit_code_3_for_every_command() {
         "token get".to_owned(),
         format!("token show {JTI}"),
         format!("revoke --jti {JTI}"),
+        "revocations".to_owned(),
+        "verifiers".to_owned(),
         "keys list".to_owned(),
         "audit".to_owned(),
     ] {

@@ -140,10 +140,15 @@ impl Api {
 
     /// A verifier of `llm-gateway`.
     pub async fn verifier(&self) -> Client {
+        self.follower("acme/gateway").await
+    }
+
+    /// A client that may follow the deny list.
+    pub async fn follower(&self, id: &str) -> Client {
         let terms = json!({
             "audiences": ["self"], "scopes": ["scrip:feed"], "serves": ["llm-gateway"], "env": "scrip",
         });
-        self.client("acme/gateway", terms).await
+        self.client(id, terms).await
     }
 
     /// Statements straight into the SQLite file, past the service.

@@ -12,6 +12,7 @@ mod mint;
 mod ops;
 mod publish;
 mod raw;
+mod receipts;
 mod recorder;
 mod revoke;
 mod selectors;

@@ -21,6 +21,7 @@ macro_rules! on_both {
 mod clients;
 mod deny;
 mod locks;
+mod receipts;
 mod records;
 mod refusals;
 mod time;
