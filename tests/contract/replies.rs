@@ -27,6 +27,7 @@ async fn every_reply_is_documented_and_every_documented_reply_is_given() {
     feed::published(&session).await;
     feed::revocations(&session).await;
     feed::deny_list(&session).await;
+    feed::receipts(&session).await;
     admin::operations(&session, &installation.ops_url()).await;
     refusals::of_odd_queries(&session).await;
     admin::keys(&session).await;

@@ -33,8 +33,10 @@ async fn a_revocation_is_shown_whole_and_kept() {
         "id": id, "selector": {"jti": token.jti}, "reason": "leaked", "note": "ticket 7",
         "by": "ops/admin", "at": at, "epoch": epoch, "seq": 1, "until": until, "known": true,
     });
-    assert_eq!(shown, whole);
-    assert_eq!(api.read(&format!("/v1/revocations/{id}")).await.json(), whole);
+    let mut with_receipts = whole.clone();
+    with_receipts["enforced"] = json!({"all": false, "by": until, "verifiers": []});
+    assert_eq!(shown, with_receipts);
+    assert_eq!(api.read(&format!("/v1/revocations/{id}")).await.json(), with_receipts);
     assert_eq!(api.read("/v1/revocations").await.json(), json!({"items": [whole], "next": null}));
     assert!(!api.is_active(&client, &token.jwt).await);
     assert!(api.is_active(&client, &other.jwt).await);
@@ -77,7 +79,9 @@ async fn what_cannot_be_understood_is_refused_with_a_pointer() {
         (json!({"selector": {"jti": jti}, "reason": "because"}), "/reason"),
         (json!({"selector": {"jti": jti}, "note": "x".repeat(1025)}), "/note"),
         (json!({"selector": {"jti": jti}, "note": "a\0b"}), "/note"),
-        (json!({"selector": {"jti": jti}, "wait": 5}), "/wait"),
+        (json!({"selector": {"jti": jti}, "wait": 31}), "/wait"),
+        (json!({"selector": {"jti": jti}, "wait": -1}), "/wait"),
+        (json!({"selector": {"jti": jti}, "wait": 0.5}), "/wait"),
         (json!({"selector": {"jti": jti}, "dry_run": 1}), "/dry_run"),
         (json!({"selector": {"jti": jti}, "reasons": "leaked"}), "/reasons"),
         (json!({"selector": {"sub": "client:acme/billing"}}), "/selector/sub"),

@@ -94,6 +94,34 @@ pub async fn deny_list(session: &Session) {
     assert!(reply.body.starts_with(b"event: heartbeat\n"));
 }
 
+/// Acknowledges as two verifiers, and asks who enforces what.
+pub async fn receipts(session: &Session) {
+    let manifest = session.expect(200, session.get("/v1/deny/snapshot")).await;
+    let manifest = payload(&manifest.body);
+    let epoch = manifest["epoch"].as_str().expect("an epoch");
+    let path = format!("/v1/deny/batches?epoch={epoch}&after={}", manifest["seq"]);
+    let beat = session.expect(200, session.get(&path)).await.json();
+    let beat = payload(beat["heartbeat"].as_str().expect("a JWS").as_bytes());
+    let ack = |verifier: &str, epoch: &str| {
+        let body = json!({
+            "verifier": verifier, "epoch": epoch, "seq": beat["seq"], "head": beat["head"],
+            "as_of": beat["iat"], "max_staleness": 60, "max_offline": 600, "policy": "allow-for",
+            "allow_for": 5,
+        });
+        session.post("/v1/deny/acks", &body)
+    };
+    session.expect(204, ack("gw-1", epoch)).await;
+    session.expect(204, ack("gw-2", epoch)).await;
+    session.expect(400, ack("GW", epoch)).await;
+    session.expect(409, ack("gw-1", "01a1e000-0000-7abc-9def-0123456789ab")).await;
+    let selector = json!({"tenant": "acme", "before": 2});
+    let body = json!({"selector": selector, "wait": 1});
+    let revoked = session.expect(201, session.post("/v1/revocations", &body)).await.json();
+    assert_eq!(revoked["enforced"]["verifiers"][0]["behind"], 1);
+    let id = revoked["id"].as_str().expect("an id");
+    session.expect(200, session.get(&format!("/v1/revocations/{id}"))).await;
+}
+
 /// What a JWS in compact form says.
 fn payload(jws: &[u8]) -> Value {
     let encoded = jws.split(|byte| *byte == b'.').nth(1).expect("three parts");
