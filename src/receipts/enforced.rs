@@ -18,7 +18,8 @@
 //!   the freshness contract is all there is.
 //! * Whoever **does not acknowledge** may never hear of it: readers of the plain JWKS, clients that read
 //!   the feed and are silent, and everybody while no verifier is known at all. Only the end of the
-//!   token's life stops them; for a key, nothing that is known here does.
+//!   token's life stops them; for a key, nothing that is known here does. A verifier is known from its
+//!   first acknowledgement on, and one that shares a client with others is not missed before.
 
 use chrono::{DateTime, SecondsFormat};
 use scrip_token::limits::LEEWAY;

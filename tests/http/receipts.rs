@@ -1,11 +1,12 @@
 //! Who acknowledges what, what the answer to a revocation says of it, and what it waits for. A verifier
 //! is anybody here who posts acknowledgements; the real follower's are scrip-feed's to test.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use scrip::admin::Moment;
+use scrip::clock;
 use scrip_token::compact::from_base64url;
 use serde_json::{Value, json};
 
@@ -40,7 +41,7 @@ async fn a_verifier_is_listed_with_how_far_it_has_got() {
 
     let at = place(&api, &gateway).await;
     let terms = json!({"policy": "allow-for", "allow_for": 30, "max_offline": 1000});
-    let allowing = Reply::to(ack(&api, &gateway, "gw-1", &at, terms)).await;
+    let allowing = Reply::to(ack(&api, &gateway, "gw-1", &at, &terms)).await;
     assert_eq!((allowing.status, allowing.body.as_str()), (StatusCode::NO_CONTENT, ""));
     let one = &verifiers(&api).await["items"][0];
     let refuses = scrip::admin::rfc3339(at["iat"].as_i64().unwrap() + 60 + 30 + 6);
@@ -112,7 +113,7 @@ async fn an_acknowledgement_that_cannot_be_is_refused() {
         (json!({"evidence": 7}), ""),
         (json!({"state": "synced"}), ""),
     ] {
-        let refused = Reply::to(ack(&api, &gateway, "gw-1", &at, change.clone())).await;
+        let refused = Reply::to(ack(&api, &gateway, "gw-1", &at, &change)).await;
         let detail = refused.problem(400, "invalid-request");
         assert_eq!(refused.text("pointer"), pointer, "{change}");
         if change.get("state").is_some() {
@@ -128,19 +129,19 @@ async fn an_acknowledgement_that_cannot_be_is_refused() {
         post(body).await.problem(400, "invalid-request");
     }
     let epoch = json!({"epoch": "01a1e000-0000-7abc-9def-0123456789ab"});
-    let other = Reply::to(ack(&api, &gateway, "gw-1", &at, epoch)).await;
+    let other = Reply::to(ack(&api, &gateway, "gw-1", &at, &epoch)).await;
     other.problem(409, "conflict");
     // Looked at first, and it does not make a false claim true.
     let evidence = json!({"evidence": "e30.e30.e30", "seq": 3});
-    Reply::to(ack(&api, &gateway, "gw-1", &at, evidence)).await.problem(400, "invalid-request");
+    Reply::to(ack(&api, &gateway, "gw-1", &at, &evidence)).await.problem(400, "invalid-request");
     api.sql("DELETE FROM deny_batches WHERE seq = 1").await;
-    let forgotten = Reply::to(ack(&api, &gateway, "gw-1", &at, json!({"seq": 1}))).await;
+    let forgotten = Reply::to(ack(&api, &gateway, "gw-1", &at, &json!({"seq": 1}))).await;
     forgotten.problem(400, "invalid-request");
     assert_eq!(forgotten.text("pointer"), "/seq");
 
     let nobody = api.request(Method::POST, "/v1/deny/acks").json(&json!({}));
     Reply::to(nobody).await.problem(401, "invalid-token");
-    let stranger = Reply::to(ack(&api, &client, "gw-1", &at, json!({}))).await;
+    let stranger = Reply::to(ack(&api, &client, "gw-1", &at, &json!({}))).await;
     stranger.problem(403, "insufficient-scope");
     assert_eq!(verifiers(&api).await["items"], json!([]), "nothing of all that counted");
 }
@@ -183,7 +184,7 @@ async fn of_one_verifiers_acknowledgements_the_newest_counts_every_250_ms() {
     let api = Api::start().await;
     let (client, gateway) = (api.billing().await, api.verifier().await);
     let mut places = vec![place(&api, &gateway).await];
-    let begun = Instant::now();
+    let begun = clock::monotonic();
     acknowledge(&api, &gateway, "gw-1", &places[0]).await;
     for _ in 0..3 {
         api.revoke(json!({"jti": api.token(&client).await.jti})).await;
@@ -209,7 +210,7 @@ async fn a_client_has_a_bounded_number_of_verifiers() {
          max_staleness, max_offline, policy, allow_for FROM verifiers, numbers",
     )
     .await;
-    let full = Reply::to(ack(&api, &gateway, "gw-2", &at, json!({}))).await;
+    let full = Reply::to(ack(&api, &gateway, "gw-2", &at, &json!({}))).await;
     assert!(full.problem(409, "too-many-verifiers").contains("1000"), "{full:?}");
     acknowledge(&api, &gateway, "n7", &at).await;
     acknowledge(&api, &other, "gw-2", &at).await;
@@ -268,7 +269,7 @@ async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() 
     assert!(by >= at_ms(&third["at"]) + 66_000 && by < at_ms(&third["until"]), "{third}");
 
     // What was too old for an entry was over before it was revoked.
-    let old = scrip_token::Jti::new(scrip::clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
+    let old = scrip_token::Jti::new(clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
     let old = api.revoke(json!({"jti": old.to_string()})).await.json();
     assert_eq!(old["enforced"], json!({"all": true, "by": old["at"], "verifiers": []}));
 }
@@ -283,7 +284,7 @@ async fn terms_decide_by_when_a_silent_verifier_refuses() {
         ("allowing", json!({"policy": "allow-for", "allow_for": 20, "max_offline": 60})),
         ("usual", json!({})),
     ] {
-        let reply = Reply::to(ack(&api, &gateway, name, &at, terms)).await;
+        let reply = Reply::to(ack(&api, &gateway, name, &at, &terms)).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
     }
     let keys = api.read("/v1/keys").await.json();
@@ -352,7 +353,7 @@ async fn an_answer_waits_for_all_who_are_connected() {
     acknowledge(&api, &gateway, "gw-1", &at).await;
     acknowledge(&api, &gateway, "gw-2", &at).await;
     let waiting = |wait: u64, jti: String| {
-        let begun = Instant::now();
+        let begun = clock::monotonic();
         let body = json!({"selector": {"jti": jti}, "wait": wait});
         let request = api.request(Method::POST, "/v1/revocations").bearer_auth(&api.bearer);
         let request = request.timeout(Duration::from_secs(40)).json(&body);
@@ -417,7 +418,7 @@ async fn what_another_replica_was_told_ends_a_wait_too() {
     acknowledge(&api, &gateway, "gw-1", &at).await;
     let body = json!({"selector": {"jti": api.token(&client).await.jti}, "wait": 30});
     let request = api.request(Method::POST, "/v1/revocations").bearer_auth(&api.bearer);
-    let begun = Instant::now();
+    let begun = clock::monotonic();
     let waiting = Reply::to(request.timeout(Duration::from_secs(40)).json(&body));
     let elsewhere = async {
         let at = until("the revocation is committed", PATIENCE, async || {
@@ -428,7 +429,7 @@ async fn what_another_replica_was_told_ends_a_wait_too() {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http.post(format!("{}/v1/deny/acks", other.url()));
         let request = request.basic_auth(&gateway.id, Some(&gateway.secret));
-        let reply = Reply::to(request.json(&body_of("gw-1", &at, json!({})))).await;
+        let reply = Reply::to(request.json(&body_of("gw-1", &at, &json!({})))).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
     };
     let (reply, ()) = tokio::join!(waiting, elsewhere);
@@ -488,7 +489,7 @@ fn payload(jws: &str) -> Value {
     serde_json::from_slice(&payload).expect("JSON")
 }
 
-fn body_of(verifier: &str, at: &Value, change: Value) -> Value {
+fn body_of(verifier: &str, at: &Value, change: &Value) -> Value {
     let mut body = json!({
         "verifier": verifier, "epoch": at["epoch"], "seq": at["seq"], "head": at["head"],
         "as_of": at["iat"], "max_staleness": 60, "policy": "deny", "allow_for": 0,
@@ -499,14 +500,14 @@ fn body_of(verifier: &str, at: &Value, change: Value) -> Value {
     body
 }
 
-fn ack(api: &Api, gateway: &Client, verifier: &str, at: &Value, change: Value) -> RequestBuilder {
+fn ack(api: &Api, gateway: &Client, verifier: &str, at: &Value, change: &Value) -> RequestBuilder {
     let request = api.request(Method::POST, "/v1/deny/acks");
     let request = request.basic_auth(&gateway.id, Some(&gateway.secret));
     request.json(&body_of(verifier, at, change))
 }
 
 async fn acknowledge(api: &Api, gateway: &Client, verifier: &str, at: &Value) {
-    let reply = Reply::to(ack(api, gateway, verifier, at, json!({}))).await;
+    let reply = Reply::to(ack(api, gateway, verifier, at, &json!({}))).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
 }
 
