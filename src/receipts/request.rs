@@ -11,7 +11,7 @@ use crate::error::Problem;
 use crate::store::verifiers::Verifier;
 
 /// Longest name of a verifier, in bytes.
-pub(super) const MAX_NAME: usize = 64;
+const MAX_NAME: usize = 64;
 /// What a follower has where nothing is said of it, in seconds.
 const MAX_OFFLINE: u64 = 900;
 
@@ -86,7 +86,7 @@ pub(super) fn parse(body: &[u8], client: &QualifiedName) -> Result<Asked, Proble
 }
 
 /// Whether a verifier may be called so.
-pub(super) fn is_name(text: &str) -> bool {
+fn is_name(text: &str) -> bool {
     let fits = (1..=MAX_NAME).contains(&text.len());
     fits && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
 }

@@ -409,6 +409,36 @@ async fn an_answer_waits_for_all_who_are_connected() {
 }
 
 #[tokio::test]
+async fn many_who_wait_hold_no_connection_and_are_released_together() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
+    let mut jtis = Vec::new();
+    for _ in 0..12 {
+        jtis.push(api.token(&client).await.jti);
+    }
+    let begun = clock::monotonic();
+    let waiting = jtis.iter().map(|jti| {
+        let body = json!({"selector": {"jti": jti}, "wait": 30});
+        let request = api.request(Method::POST, "/v1/revocations").bearer_auth(&api.bearer);
+        Reply::to(request.timeout(Duration::from_secs(40)).json(&body))
+    });
+    let release = async {
+        let at = until("all are committed", PATIENCE, async || {
+            let at = place(&api, &gateway).await;
+            (at["seq"] == 12).then_some(at)
+        });
+        acknowledge(&api, &gateway, "gw-1", &at.await).await;
+    };
+    let (replies, ()) = tokio::join!(join_all(waiting), release);
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    for reply in replies {
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        assert_eq!(reply.json()["enforced"]["all"], true, "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_another_replica_was_told_ends_a_wait_too() {
     let api = Api::on(Installation::on_postgres().await).await;
     let other = api.installation.replica();

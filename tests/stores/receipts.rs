@@ -7,6 +7,7 @@ use scrip_token::Digest;
 
 on_both![
     a_verifier_never_moves_back,
+    two_replicas_take_the_same_verifiers,
     verifiers_are_found_counted_and_forgotten,
     hostile_names_are_names,
     the_first_ack_at_or_beyond_a_batch_counts,
@@ -62,6 +63,19 @@ async fn a_verifier_never_moves_back(store: &Fresh) {
     put(store, &[at("acme/gw", "a", EPOCH, 8, 5500)]).await;
     let moved = Verifier { acked_ms: 6000, ..at("acme/gw", "a", EPOCH, 8, 5500) };
     assert_eq!(all(store).await, [moved], "further, by a clock that was set back");
+}
+
+async fn two_replicas_take_the_same_verifiers(store: &Fresh) {
+    let replica = async |from: i64| {
+        for seq in from..from + 20 {
+            let row = |n: i64| at("acme/gw", &format!("gw-{n:03}"), EPOCH, seq, seq * 1000);
+            put(store, &(0..100).map(row).collect::<Vec<_>>()).await;
+        }
+    };
+    tokio::join!(replica(1), replica(2));
+    let rows = all(store).await;
+    assert_eq!(rows.len(), 100);
+    assert!(rows.iter().all(|row| (row.seq, row.moved_ms) == (21, 21_000)), "{rows:?}");
 }
 
 async fn verifiers_are_found_counted_and_forgotten(store: &Fresh) {
