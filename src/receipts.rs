@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use scrip_token::deny::MAX_BATCH_BYTES;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
@@ -24,7 +25,7 @@ use crate::admin::{Page, is_json};
 use crate::app::App;
 use crate::caller::{Means, operator, operator_with_either};
 use crate::clock;
-use crate::error::Problem;
+use crate::error::{Failure, Problem};
 use crate::publish::malformed;
 use crate::router::Arrival;
 use crate::store::Store;
@@ -42,6 +43,10 @@ pub use sightings::{Sighting, Sightings};
 
 /// Most revocations that wait for receipts at once; beyond it they are answered with what is known.
 const MOST_WAITING: usize = 1024;
+
+/// Largest acknowledgement, in bytes: with a whole batch as evidence. It is read once its sender is
+/// proved; strangers get no such room.
+pub(crate) const MAX_BODY: usize = 2 * MAX_BATCH_BYTES;
 
 /// Takes acknowledgements, and wakes who waits for them.
 pub struct Receipts {
@@ -74,17 +79,27 @@ pub async fn acknowledge(
     State(app): State<Arc<App>>,
     arrival: Arrival,
     headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<StatusCode, Problem> {
     let means = Means::TokenOrSecret;
     let caller = operator(&app, &headers, arrival.address, arrival.at, "scrip:feed", means).await?;
     is_json(&headers)?;
+    let body = Bytes::from_request(request, &()).await;
+    let body = body.map_err(|rejection| unreadable(rejection.status()))?;
     let Asked { verifier, head, evidence } = request::parse(&body, &caller.client)?;
     if let Some(jws) = evidence {
         look_at_evidence(&verifier, &jws).await;
     }
     app.receipts.inbox.take(Ack { verifier, head }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn unreadable(status: StatusCode) -> Problem {
+    let (code, detail) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "the body is too large"),
+        _ => ("invalid-request", "the request could not be read"),
+    };
+    Problem(Failure::new(status, code, detail))
 }
 
 /// A verifier has a batch that, it says, is signed by us, and the database does not have.

@@ -64,7 +64,10 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/deny/blobs/{sha256}", get(publish::feed::blob))
         .route("/v1/deny/batches", get(publish::feed::batches))
         .route("/v1/deny/stream", get(publish::feed::stream))
-        .route("/v1/deny/acks", post(receipts::acknowledge))
+        .route(
+            "/v1/deny/acks",
+            post(receipts::acknowledge).layer(DefaultBodyLimit::max(receipts::MAX_BODY)),
+        )
         .route("/v1/deny/verifiers", get(receipts::list));
 
     let admin = Router::new()

@@ -134,6 +134,10 @@ async fn an_acknowledgement_that_cannot_be_is_refused() {
     // Looked at first, and it does not make a false claim true.
     let evidence = json!({"evidence": "e30.e30.e30", "seq": 3});
     Reply::to(ack(&api, &gateway, "gw-1", &at, &evidence)).await.problem(400, "invalid-request");
+    let evidence = json!({"evidence": "e".repeat(1_400_000)});
+    let large = Reply::to(ack(&api, &gateway, "large", &at, &evidence)).await;
+    assert_eq!(large.status, StatusCode::NO_CONTENT, "{large:?}");
+    api.sql("DELETE FROM verifiers").await;
     api.sql("DELETE FROM deny_batches WHERE seq = 1").await;
     let forgotten = Reply::to(ack(&api, &gateway, "gw-1", &at, &json!({"seq": 1}))).await;
     forgotten.problem(400, "invalid-request");

@@ -34,7 +34,9 @@ pub async fn of_odd_bodies(session: &Session) {
             request.header(CONTENT_TYPE, media).body(body)
         };
         session.expect(415, request("text/plain", b"{}".to_vec())).await;
-        session.expect(413, request(media, vec![b' '; 65_537])).await;
+        // A batch of the deny list may be in an acknowledgement.
+        let most = if operation.id() == "acknowledge" { 2 << 20 } else { 64 << 10 };
+        session.expect(413, request(media, vec![b' '; most + 1])).await;
     }
 }
 
