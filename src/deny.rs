@@ -1,5 +1,6 @@
 //! The deny list: entries -> sequence -> signed batch, within the transaction that revokes.
 
+pub mod epoch;
 pub mod heartbeat;
 pub mod snapshot;
 pub mod stream;
@@ -13,7 +14,9 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::signer::{self, Purpose, Signer, SignerError};
-use crate::store::{Session, StoreError, Tx, deny_batches, deny_entries, installation};
+use crate::store::installation::{self, Installation};
+use crate::store::{self, Session, Store, StoreError, Tx, deny_batches, deny_entries};
+use crate::witness::{Testimony, Witness, WitnessError};
 
 /// Where the list has got to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,14 @@ pub struct Position {
     pub epoch: String,
     /// Number of the newest batch; 0: none yet.
     pub seq: i64,
+    /// Digest of its payload; of the epoch's text before the first.
+    pub head: Digest,
+}
+
+impl From<&Installation> for Position {
+    fn from(row: &Installation) -> Self {
+        Self { epoch: row.epoch.clone(), seq: row.seq, head: row.head }
+    }
 }
 
 /// Why the list was not extended.
@@ -39,20 +50,39 @@ pub enum PublishError {
     /// A batch that cannot be written as JSON.
     #[error("not JSON")]
     Json(#[from] serde_json::Error),
+    /// The database has lost what was published, or is another one. A new epoch puts that right.
+    #[error("the database does not have what was published before")]
+    Lost,
+    /// It is committed and takes effect, and this replica has no record of it.
+    #[error("it took effect, and there is no witness of it")]
+    Unwitnessed(#[from] WitnessError),
 }
 
 /// Appends to the deny list and wakes those who follow it.
 pub struct DenyList {
     issuer: String,
     signer: Arc<Signer>,
+    witness: Witness,
     newest: watch::Sender<Position>,
 }
 
 impl DenyList {
     /// A list that has got to `position`.
     #[must_use]
-    pub fn new(issuer: String, signer: Arc<Signer>, position: Position) -> Self {
-        Self { issuer, signer, newest: watch::Sender::new(position) }
+    pub fn new(issuer: String, signer: Arc<Signer>, witness: Witness, position: Position) -> Self {
+        Self { issuer, signer, witness, newest: watch::Sender::new(position) }
+    }
+
+    /// The numbering row, as long as the database has all that is known to have been published.
+    /// Nothing is signed about any other database.
+    ///
+    /// # Errors
+    /// [`PublishError::Lost`].
+    pub async fn row(&self, session: &mut impl Session) -> Result<Installation, PublishError> {
+        // Known first: what is committed in between makes the row newer, never older.
+        let known = self.witness.known();
+        let row = installation::read(session).await?.ok_or(PublishError::NotSetUp)?;
+        epoch::shown(session, &row, &known).await?.then_some(row).ok_or(PublishError::Lost)
     }
 
     /// Appends entries within a transaction that holds `Lock::Revoke`, in as many batches as it
@@ -66,7 +96,18 @@ impl DenyList {
         now_ms: i64,
         entries: &[Entry],
     ) -> Result<Position, PublishError> {
-        let mut row = installation::lock(tx).await?.ok_or(PublishError::NotSetUp)?;
+        installation::lock(tx).await?;
+        let row = self.row(tx).await?;
+        self.extend(tx, row, now_ms, entries).await
+    }
+
+    async fn extend(
+        &self,
+        tx: &mut Tx,
+        mut row: Installation,
+        now_ms: i64,
+        entries: &[Entry],
+    ) -> Result<Position, PublishError> {
         let epoch = Jti::parse(&row.epoch).map_err(|_| PublishError::NotSetUp)?;
         let now = clock::seconds(now_ms);
         let keys = signer::keys(tx).await?;
@@ -96,19 +137,75 @@ impl DenyList {
             deny_entries::insert_many(tx, &rows(&row.epoch, row.seq, entries)?).await?;
             installation::advance(tx, row.seq, &row.head, now_ms).await?;
         }
-        Ok(Position { epoch: row.epoch, seq: row.seq })
+        self.witness.note_time(now);
+        Ok(Position::from(&row))
     }
 
-    /// Wakes those who follow, once what was appended is committed.
+    /// [`Self::announce`]; returns when there is a witness of it. Only then is it acknowledged.
+    ///
+    /// # Errors
+    /// [`PublishError::Unwitnessed`]: it took effect all the same.
+    pub async fn acknowledge(&self, position: Position) -> Result<(), PublishError> {
+        self.announce(position);
+        Ok(self.witness.sync().await?)
+    }
+
+    /// Returns when there is a witness of what another replica has published, up to `position`.
+    /// What this one publishes itself does not wait here: whoever revoked does.
+    ///
+    /// # Errors
+    /// [`PublishError::Unwitnessed`].
+    pub async fn attest(&self, position: &Position) -> Result<(), PublishError> {
+        if self.witness.knows(position) {
+            return Ok(());
+        }
+        self.witness.note(position);
+        Ok(self.witness.sync().await?)
+    }
+
+    /// Returns when there is a witness of all that the database has, keys included. To be called
+    /// after the commit of whatever changes a key.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn attest_keys(&self, store: &Store) -> Result<(), PublishError> {
+        let mut session = store.read_reserved().await?;
+        let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+        let found = Testimony::read(&mut session, now).await?.ok_or(PublishError::NotSetUp)?;
+        self.witness.add(found);
+        Ok(self.witness.sync().await?)
+    }
+
+    /// The same, where the keys document of `version` is news; else only what could not be written
+    /// before is tried again.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn attest_keys_of(&self, store: &Store, version: i64) -> Result<(), PublishError> {
+        if self.witness.known().keys < version {
+            return self.attest_keys(store).await;
+        }
+        Ok(self.witness.sync().await?)
+    }
+
+    /// Wakes those who follow, once what was appended is committed; what is yet to be done before
+    /// it is acknowledged is to sync the witness.
     pub fn announce(&self, position: Position) {
+        self.witness.note(&position);
         metrics::gauge!("scrip_deny_seq").set(position.seq as f64);
         self.newest.send_if_modified(|newest| {
-            let further = newest.epoch != position.epoch || newest.seq < position.seq;
+            let further = (&newest.epoch, newest.seq) < (&position.epoch, position.seq);
             if further {
                 *newest = position;
             }
             further
         });
+    }
+
+    /// What is known to have been published.
+    #[must_use]
+    pub fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     /// Follows the position.

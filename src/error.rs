@@ -263,6 +263,19 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
+fn unpublished(error: &PublishError) -> &'static str {
+    match error {
+        PublishError::Store(_) => "the database is unavailable",
+        PublishError::Lost => {
+            "the database has lost what was published; a new epoch is about to begin"
+        }
+        PublishError::Unwitnessed(_) => {
+            "it took effect, and is not acknowledged: the witness cannot be written"
+        }
+        _ => "the deny list cannot be extended",
+    }
+}
+
 macro_rules! both {
     ($($inside:ty => $map:expr;)*) => {$(
         impl From<$inside> for Failure {
@@ -299,7 +312,7 @@ both! {
     };
     PublishError => |error| match error {
         PublishError::Store(error) => error.into(),
-        _ => Failure::unavailable("the deny list cannot be extended", 1).because(error),
+        _ => Failure::unavailable(unpublished(&error), 1).because(error),
     };
     Arc<StoreError> => |error| {
         Failure::unavailable("the database is unavailable", 1).because(error)
@@ -320,11 +333,7 @@ both! {
     };
     NotRevoked => |error| match error {
         NotRevoked::Publish(cause) => {
-            let detail = match &*cause {
-                PublishError::Store(_) => "the database is unavailable",
-                _ => "the deny list cannot be extended",
-            };
-            Failure::unavailable(detail, 1).because(cause)
+            Failure::unavailable(unpublished(&cause), 1).because(cause)
         }
         NotRevoked::Busy => Failure::unavailable("too many revocations are waiting", 1),
         NotRevoked::Unknown(_) => {

@@ -32,3 +32,4 @@ mod strict;
 pub mod tls;
 pub mod upkeep;
 pub mod vault;
+pub mod witness;

@@ -24,6 +24,10 @@ impl Metrics {
         describe_counter!("scrip_revocations_total", "Revocations recorded");
         describe_histogram!("scrip_revocation_group_size", "Revocations in one commit");
         describe_gauge!("scrip_deny_seq", "Number of the newest deny batch");
+        describe_counter!(
+            "scrip_epochs_total",
+            "Epochs begun because something was lost or stolen"
+        );
         describe_gauge!("scrip_followers", "Connections to the feed's stream");
         describe_gauge!("scrip_verifiers_known", "Verifiers that acknowledged within 7 days");
         describe_gauge!("scrip_verifiers_connected", "Verifiers that acknowledged lately");

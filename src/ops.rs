@@ -1,6 +1,7 @@
 //! Operations, on a listener of their own: `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,6 +18,9 @@ use crate::store;
 
 /// A clock that is further off than this from the database's is reported, in milliseconds.
 const CLOCK_OFF: u64 = 1000;
+
+/// Heartbeats that may be missing, as followers judge it.
+const MISSED: u64 = 3;
 
 /// The routes.
 pub fn routes(app: Arc<App>, metrics: Metrics) -> Router {
@@ -35,8 +39,14 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     if let Err(error) = look(&app, &mut wrong, &mut degraded).await {
         wrong.push(format!("database: {error}"));
     }
-    if app.pulse.newest().is_none() {
-        wrong.push("feed: no heartbeat yet".to_owned());
+    let silence = Duration::from_secs(MISSED * app.config.heartbeat);
+    if app.pulse.newest().is_none_or(|beat| clock::monotonic().duration_since(beat.made) > silence)
+    {
+        wrong.push("feed: no recent heartbeat".to_owned());
+    }
+    // Written where it could not be before, so that a replica comes back by itself.
+    if let Err(error) = app.deny.witness().sync().await {
+        wrong.push(format!("witness: not written ({error})"));
     }
     if let Some(reason) = app.vault.as_ref().and_then(|vault| vault.vault().away()) {
         degraded.push(format!("vault: {reason}"));

@@ -181,9 +181,12 @@ impl From<StoreError> for NotRevoked {
 async fn revoke(app: &App, order: Order) -> Result<Revoked, NotRevoked> {
     let is_key = matches!(order.selector.target, Target::Kid(_));
     let revoked = app.revoker.revoke(order).await?;
+    // What is acknowledged is not forgotten, whatever becomes of the database.
     if is_key {
-        // What was published before is not to be served again, whatever becomes of the database.
         app.last_jwks.store(None);
+        app.deny.attest_keys(&app.store).await?;
+    } else {
+        app.deny.witness().sync().await.map_err(PublishError::from)?;
     }
     Ok(revoked)
 }

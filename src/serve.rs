@@ -21,14 +21,15 @@ use crate::config::Config;
 use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Maker;
 use crate::deny::stream::{Audience, publish};
-use crate::deny::{DenyList, Position};
+use crate::deny::{DenyList, epoch};
 use crate::metrics::Metrics;
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
 use crate::signer::{self, Signer};
-use crate::store::{Store, StoreError, installation};
+use crate::store::{self, Store, StoreError, installation};
 use crate::vault::{InvalidSettings, MasterCredentials, Vault};
+use crate::witness::{Place, Testimony, Witness, WitnessError};
 use crate::{clock, ops, random, router, tls, upkeep};
 use prompt::Prompt;
 
@@ -48,6 +49,9 @@ pub enum ServeError {
     /// Nothing is in the database.
     #[error("the database is not set up; run `scrip bootstrap`")]
     NotSetUp,
+    /// The record of what was published.
+    #[error("the witness: {0}")]
+    Witness(#[from] WitnessError),
     /// Settings of Vault.
     #[error(transparent)]
     Vault(#[from] InvalidSettings),
@@ -132,6 +136,14 @@ impl Service {
         signer.load(&keys, clock::now_seconds()).map_err(BootstrapError::from)?;
         let digest_key = bootstrap::digest_key(&mut session, &signer).await?;
         let digest_key = digest_key.ok_or(ServeError::NotSetUp)?;
+        let (place, witnesses) = Place::take(&config.keys_dir)?;
+        let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+        let found = Testimony::read(&mut session, now).await?.ok_or(ServeError::NotSetUp)?;
+        let known = witnesses.iter().cloned().reduce(|mut all, one| {
+            all.add(one);
+            all
+        });
+        let witness = Witness::new(place, known.unwrap_or(found));
         drop(session);
         // The first random draw of a process can take milliseconds; it is not a request's to pay.
         let _ = random::bytes::<32>();
@@ -144,8 +156,9 @@ impl Service {
             }
             None => None,
         };
-        let position = Position { epoch: row.epoch, seq: row.seq };
-        let deny = Arc::new(DenyList::new(config.issuer.clone(), signer.clone(), position));
+        let deny = DenyList::new(config.issuer.clone(), signer.clone(), witness, (&row).into());
+        epoch::resume(&store, &deny, &witnesses).await.map_err(BootstrapError::from)?;
+        let deny = Arc::new(deny);
         let (recorder, recording) = Recorder::start(store.clone());
         let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());
         let (journal, journaling) = Journal::start(store.clone());

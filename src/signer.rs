@@ -5,6 +5,7 @@ mod files;
 mod generate;
 pub mod lifecycle;
 mod publish;
+pub mod root;
 pub mod rotation;
 
 use std::collections::HashMap;
@@ -155,10 +156,15 @@ pub fn active(keys: &[Key], alg: Alg, now: u64) -> Option<&Key> {
     })
 }
 
-/// The key that signs objects of the feed, or keys documents.
+/// The key that signs objects of the feed, or keys documents: the one that took over last. One that
+/// is to be replaced goes on until then.
 #[must_use]
 pub fn single(keys: &[Key], purpose: Purpose, now: u64) -> Option<&Key> {
-    keys.iter().find(|key| key.purpose == purpose && key.state(now) == State::Active)
+    let signs = |key: &&Key| {
+        key.purpose == purpose && matches!(key.state(now), State::Active | State::Retiring)
+    };
+    let begun = |key: &&Key| key.active_from.filter(|from| *from <= now);
+    keys.iter().filter(signs).filter(|key| begun(key).is_some()).max_by_key(begun)
 }
 
 /// The public keys of `purpose` that are published: all but retired ones.

@@ -135,6 +135,12 @@ impl Store {
         }))
     }
 
+    /// Whether it is the embedded one, which nobody else keeps a copy of.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        matches!(&*self.0, Database::Sqlite(_))
+    }
+
     /// Closes every connection, after the transactions under way.
     pub async fn close(&self) {
         match &*self.0 {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use scrip_token::QualifiedName;
 use scrip_token::deny::Credential as Cred;
-use scrip_token::jwk::Jwk;
 use scrip_token::keys::PublishedKeys;
 use scrip_token::limits::HORIZON;
 use serde_json::json;
@@ -97,23 +96,25 @@ async fn look_at_keys(app: &App) -> Result<(), PublishError> {
     let keys = signer::keys(&mut session).await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     app.signer.load(&keys, now).map_err(signer::SignerError::from)?;
-    let published: Vec<&Jwk> = signer::published_jwks(&keys, Purpose::Token, now).collect();
+    let published = [Purpose::Root, Purpose::Feed, Purpose::Token]
+        .map(|purpose| signer::published_jwks(&keys, purpose, now).count());
     let Some(document) = keys_documents::latest(&mut session).await? else { return Ok(()) };
     drop(session);
-    if names(&document.jws).is_some_and(|named| named == published.len()) {
+    if names(&document.jws).is_some_and(|named| named == published) {
         return Ok(());
     }
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now = clock::seconds(tx.now_ms(clock::now_ms()).await?);
     signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
     tx.commit().await?;
-    Ok(())
+    app.deny.attest_keys(&app.store).await
 }
 
-/// How many keys of tokens a document of ours names.
-fn names(jws: &str) -> Option<usize> {
+/// How many roots, feed keys and keys of tokens a document of ours names.
+fn names(jws: &str) -> Option<[usize; 3]> {
     let payload = scrip_token::compact::from_base64url(jws.split('.').nth(1)?)?;
-    Some(PublishedKeys::parse(&payload).ok()?.token_keys.keys.len())
+    let document = PublishedKeys::parse(&payload).ok()?;
+    Some([document.roots, document.feed_keys, document.token_keys].map(|set| set.keys.len()))
 }
 
 /// A slice at a time, so that others have their turn in between, until nothing is left to prune.
@@ -226,7 +227,7 @@ async fn end_version(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
     if let Some(position) = position {
-        app.deny.announce(position);
+        app.deny.acknowledge(position).await?;
     }
     tracing::info!(%client, version, "a version of a credential has ended");
     Ok(())

@@ -207,7 +207,7 @@ pub async fn change(
     let event = change.event("client.change", "done", &id).detail(&asked);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    revoking::announce(&app, position);
+    revoking::acknowledge(&app, position).await?;
     Ok(answer(StatusCode::OK, reply, None))
 }
 
@@ -280,7 +280,7 @@ pub async fn rotate(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
 
-    revoking::announce(&app, position);
+    revoking::acknowledge(&app, position).await?;
     refresh(&app, &client, &id).await;
     let shown = secret.filter(|_| client.source == EMBEDDED || rotation.show_secret);
     Ok(answer(StatusCode::OK, reply, shown.as_ref()))
@@ -315,7 +315,7 @@ pub async fn delete(
     let event = change.event("client.delete", "done", &id);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    revoking::announce(&app, position);
+    revoking::acknowledge(&app, position).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

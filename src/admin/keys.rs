@@ -16,12 +16,15 @@ use crate::clock;
 use crate::error::Problem;
 use crate::router::{Arrival, RequestId};
 use crate::signer::rotation::{self, Rotated, times};
-use crate::signer::{self, Key, State as KeyState};
+use crate::signer::{self, Key, Purpose, State as KeyState, root};
 use crate::store::signing_keys::{self, Times};
 use crate::store::{Lock, Tx, audit};
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:keys";
+/// Heartbeats from the publication of a feed key to its first use. Each tells whoever follows that
+/// there are newer keys; who has heard none of twelve is `Stale` by default.
+const FEED_LEAD: u64 = 12;
 
 async fn keeper(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<Caller, Problem> {
     let means = Means::TokenOrSecret;
@@ -46,8 +49,9 @@ pub async fn list(
     Ok(Json(json!({"items": items, "next": null})))
 }
 
-/// `POST /v1/keys/{alg}/rotate`: 200 with the active and the next key; 404 for an algorithm that
-/// is not in use; 409 while the next key is too young, naming the time.
+/// `POST /v1/keys/{alg}/rotate`, and `feed` or `root` in place of an algorithm: 200 with the active
+/// and the next key; 404 for an algorithm that is not in use; 409 while the next key is too young,
+/// naming the time.
 ///
 /// # Errors
 /// [`Problem`].
@@ -56,20 +60,33 @@ pub async fn rotate(
     arrival: Arrival,
     id: RequestId,
     headers: HeaderMap,
-    Path(alg): Path<String>,
+    Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let by = keeper(&app, &headers, arrival).await?;
     let unused = || Problem::not_found("no key of this algorithm is in use");
-    let alg: Alg = alg.parse().map_err(|_| unused())?;
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = clock::seconds(now_ms);
     let keys = signer::keys(&mut tx).await?;
-    let lead = app.config.key_lead;
-    match rotation::rotate(&mut tx, &app.signer, &keys, alg, lead, now).await? {
+    let rotated = match name.as_str() {
+        "root" => {
+            let active = root::rotate(&mut tx, &app.signer, &app.config.issuer, now).await?;
+            finish(&app, tx, rotation_of(&active), &by, &id, now_ms).await?;
+            return Ok(Json(json!({"active": show(&active, now), "next": null})));
+        }
+        "feed" => {
+            let lead = FEED_LEAD * app.config.heartbeat;
+            rotation::rotate_feed(&mut tx, &app.signer, &keys, lead, now).await?
+        }
+        alg => {
+            let alg: Alg = alg.parse().map_err(|_| unused())?;
+            rotation::rotate(&mut tx, &app.signer, &keys, alg, app.config.key_lead, now).await?
+        }
+    };
+    match rotated {
         Rotated::Done { active, next } => {
-            let event = Event::new("key.rotate", "done").target(active.jwk.kid.clone());
-            publish(&app, tx, event, &by, &id, now_ms).await?;
+            signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
+            finish(&app, tx, rotation_of(&active), &by, &id, now_ms).await?;
             Ok(Json(json!({"active": show(&active, now), "next": show(&next, now)})))
         }
         Rotated::TooEarly(at) => {
@@ -78,6 +95,10 @@ pub async fn rotate(
         }
         Rotated::Unused => Err(unused()),
     }
+}
+
+fn rotation_of(active: &Key) -> Event {
+    Event::new("key.rotate", "done").target(active.jwk.kid.clone())
 }
 
 /// `POST /v1/keys/{kid}/retire`: takes a key away that never signed; one that retires already is
@@ -100,6 +121,9 @@ pub async fn retire(
     let key = keys.iter().find(|key| key.jwk.kid == kid);
     let key = key.ok_or_else(|| Problem::not_found("there is no such key"))?;
     match key.state(now) {
+        _ if key.purpose != Purpose::Token => {
+            Err(Problem::conflict("only keys of tokens are taken away unused"))
+        }
         KeyState::Active => Err(Problem::conflict("this key signs; rotate first")),
         KeyState::Retiring | KeyState::Retired => Ok(Json(show(key, now))),
         KeyState::Next => {
@@ -109,13 +133,14 @@ pub async fn retire(
             // Each algorithm in use always has a published next key.
             rotation::make(&mut tx, &app.signer, key.jwk.alg, key.purpose, None, now).await?;
             let event = Event::new("key.retire", "done").target(kid);
-            publish(&app, tx, event, &by, &id, now_ms).await?;
+            signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
+            finish(&app, tx, event, &by, &id, now_ms).await?;
             Ok(Json(show(&retired, now)))
         }
     }
 }
 
-async fn publish(
+async fn finish(
     app: &App,
     mut tx: Tx,
     event: Event,
@@ -123,12 +148,10 @@ async fn publish(
     id: &RequestId,
     now_ms: i64,
 ) -> Result<(), Problem> {
-    let now = clock::seconds(now_ms);
-    signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
     let event = event.actor(&by.client).origin(by.address, id.to_string());
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(app.deny.attest_keys(&app.store).await?)
 }
 
 fn show(key: &Key, now: u64) -> Value {

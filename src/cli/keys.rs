@@ -1,4 +1,4 @@
-//! `scrip keys`: the keys that sign tokens.
+//! `scrip keys`: the keys that sign tokens, the feed's, and the root.
 
 use clap::Subcommand;
 use reqwest::Method;
@@ -22,10 +22,11 @@ pub(super) struct Args {
 enum Command {
     /// List keys with their states and times
     List,
-    /// Let the algorithm's next key sign, and publish another next one
+    /// Replace what signs: an algorithm's key by its next one, the feed's key, or the root
     Rotate {
-        /// ES256, EdDSA or RS256
-        alg: Alg,
+        /// ES256, EdDSA, RS256, feed or root
+        #[arg(value_parser = rotated)]
+        name: String,
     },
     /// Take a key away that has never signed
     Retire {
@@ -47,8 +48,8 @@ impl Args {
         let scope = Scope::Keys;
         match self.command {
             Command::List => printer.list(&api.get(scope, "/v1/keys", &[]).await?, KEYS),
-            Command::Rotate { alg } => {
-                let path = format!("/v1/keys/{}/rotate", alg.as_str());
+            Command::Rotate { name } => {
+                let path = format!("/v1/keys/{name}/rotate");
                 printer.record(&api.act(scope, Method::POST, &path).await?, ROTATED)
             }
             Command::Retire { kid } => {
@@ -60,6 +61,11 @@ impl Args {
             }
         }
     }
+}
+
+fn rotated(name: &str) -> Result<String, String> {
+    let known = matches!(name, "feed" | "root") || name.parse::<Alg>().is_ok();
+    known.then(|| name.to_owned()).ok_or_else(|| "ES256, EdDSA, RS256, feed or root".to_owned())
 }
 
 const KEYS: &[Column] = &[

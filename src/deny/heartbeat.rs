@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{DenyList, Position, PublishError};
 use crate::clock;
-use crate::store::{self, Store, installation};
+use crate::store::{self, Store};
 
 /// The heartbeats of this process.
 #[derive(Clone)]
@@ -25,6 +25,10 @@ pub struct Beat {
     pub jws: Arc<str>,
     /// What it says.
     pub position: Position,
+    /// The version of the keys document that it names.
+    pub keys: i64,
+    /// When it was signed, on the monotonic clock.
+    pub made: Instant,
 }
 
 impl Pulse {
@@ -74,7 +78,7 @@ impl Pulse {
 pub async fn beat(store: &Store, list: &DenyList, every: u64) -> Result<Beat, PublishError> {
     let mut session = store.read_reserved().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
-    let row = installation::read(&mut session).await?.ok_or(PublishError::NotSetUp)?;
+    let row = list.row(&mut session).await?;
     let heartbeat = Heartbeat {
         ver: OBJECT_VERSION,
         iss: list.issuer().to_owned(),
@@ -87,5 +91,6 @@ pub async fn beat(store: &Store, list: &DenyList, every: u64) -> Result<Beat, Pu
     };
     let payload = serde_json::to_vec(&heartbeat)?;
     let jws = list.sign(&mut session, Typ::DenyHeartbeat, now, &payload).await?;
-    Ok(Beat { jws: jws.into(), position: Position { epoch: row.epoch, seq: row.seq } })
+    let made = clock::monotonic();
+    Ok(Beat { jws: jws.into(), position: Position::from(&row), keys: row.keys_version, made })
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::{DenyList, PublishError};
 use crate::clock;
-use crate::store::{self, Lock, Store, StoreError, deny_entries, deny_snapshots, installation};
+use crate::store::{self, Lock, Store, StoreError, deny_entries, deny_snapshots};
 
 /// A snapshot is made anew after so many seconds even where nothing changed, long before the
 /// batches that follow it are pruned.
@@ -52,7 +52,7 @@ impl Maker {
 async fn current(store: &Store, list: &DenyList) -> Result<String, PublishError> {
     let mut session = store.read_reserved().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
-    let row = installation::read(&mut session).await?.ok_or(PublishError::NotSetUp)?;
+    let row = list.row(&mut session).await?;
     if let Some(latest) = deny_snapshots::latest(&mut session).await? {
         let age = now.saturating_sub(latest.at.unsigned_abs());
         if latest.epoch == row.epoch && latest.seq == row.seq && age <= MAX_AGE {

@@ -10,8 +10,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::{Beat, beat};
-use super::{DenyList, Position};
-use crate::store::{Store, StoreError, deny_batches, installation};
+use super::{DenyList, Position, PublishError, epoch};
+use crate::store::{Store, deny_batches};
 
 /// Frames that a follower may be behind before it is cut; it resumes where it was.
 const MAX_BEHIND: usize = 1024;
@@ -34,9 +34,9 @@ pub struct Frame {
 impl Frame {
     /// Renders a batch.
     #[must_use]
-    pub fn batch(epoch: &str, seq: i64, jws: &str) -> Self {
+    pub fn batch(position: Position, jws: &str) -> Self {
+        let Position { epoch, seq, .. } = &position;
         let text = format!("event: batch\nid: {epoch}:{seq}\ndata: {jws}\n\n");
-        let position = Position { epoch: epoch.to_owned(), seq };
         Self { bytes: text.into(), position, is_batch: true }
     }
 
@@ -107,14 +107,23 @@ pub async fn publish(
         announced.borrow_and_update();
         // The heartbeat is made first: whatever it counts is then found and sent before it.
         let made = if is_beat { Some(beat(&store, &list, every).await) } else { None };
-        if let Err(error) = catch_up(&store, &audience, &mut sent).await {
+        if let Err(error) = catch_up(&store, &list, &audience, &mut sent).await {
             tracing::warn!(%error, "batches cannot be read");
+            if matches!(error, PublishError::Lost) {
+                // Another replica may be doing the same; whoever comes second finds it done.
+                if let Err(error) = epoch::renew(&store, &list).await {
+                    tracing::error!(%error, "no new epoch yet");
+                }
+            }
             continue;
         }
         // What another replica has revoked wakes those who wait here too.
         list.announce(sent.clone());
         match made {
             Some(Ok(made)) => {
+                if let Err(error) = list.attest_keys_of(&store, made.keys).await {
+                    tracing::error!(%error, "no witness of what was published");
+                }
                 pulse.send_replace(Some(made.clone()));
                 metrics::gauge!("scrip_followers").set(audience.size() as f64);
                 let _ = audience.0.send(Frame::heartbeat(&made));
@@ -127,23 +136,31 @@ pub async fn publish(
 
 async fn catch_up(
     store: &Store,
+    list: &DenyList,
     audience: &Audience,
     sent: &mut Position,
-) -> Result<(), StoreError> {
+) -> Result<(), PublishError> {
     let mut session = store.read_reserved().await?;
-    if let Some(row) = installation::read(&mut session).await?
-        && row.epoch != sent.epoch
-    {
-        *sent = Position { epoch: row.epoch, seq: 0 };
+    let row = list.row(&mut session).await?;
+    if row.epoch != sent.epoch {
+        sent.epoch = row.epoch;
+        sent.seq = 0;
     }
     loop {
         let batches = deny_batches::after(&mut session, &sent.epoch, sent.seq, PAGE).await?;
         let full = batches.len() == PAGE as usize;
+        if let Some(last) = batches.last() {
+            let last = Position { epoch: last.epoch.clone(), seq: last.seq, head: last.head };
+            // Followers are worth more than the witness: they get what is revoked in any case.
+            if let Err(error) = list.attest(&last).await {
+                tracing::error!(%error, "no witness of what others revoked");
+            }
+        }
         for batch in batches {
-            sent.seq = batch.seq;
+            *sent = Position { epoch: batch.epoch, seq: batch.seq, head: batch.head };
             if let Some(jws) = &batch.jws {
                 // Nobody following is no error.
-                let _ = audience.0.send(Frame::batch(&batch.epoch, batch.seq, jws));
+                let _ = audience.0.send(Frame::batch(sent.clone(), jws));
             }
         }
         if !full {

@@ -144,13 +144,13 @@ pub async fn batches(
     if Jti::parse(&after.epoch).is_err() || after.after < 0 {
         return Err(malformed("`epoch` is a UUIDv7 and `after` a number from 0"));
     }
-    let position = Position { epoch: after.epoch, seq: after.after };
+    let from = Place { epoch: after.epoch, seq: after.after };
     let mut newest = app.deny.follow();
     let deadline = tokio::time::sleep(preferred_wait(&headers));
     tokio::pin!(deadline);
     let found = loop {
         newest.borrow_and_update();
-        match read(&app, &position).await? {
+        match read(&app, &from).await? {
             Ok(found) if found.is_empty() => {}
             Ok(found) => break found,
             Err(reason) => {
@@ -179,7 +179,7 @@ pub async fn batches(
     let every = app.config.heartbeat;
     let beat = app.pulse.after(clock::monotonic(), &app.store, &app.deny, every).await?;
     let body = json!({
-        "epoch": position.epoch, "batches": batches, "heartbeat": &*beat.jws, "more": more,
+        "epoch": from.epoch, "batches": batches, "heartbeat": &*beat.jws, "more": more,
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
@@ -192,21 +192,26 @@ fn preferred_wait(headers: &HeaderMap) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0).min(MAX_WAIT))
 }
 
-/// The batches that follow, or why a follower at `position` cannot go on.
+/// How far a follower says it is.
+struct Place {
+    epoch: String,
+    seq: i64,
+}
+
+/// The batches that follow, or why a follower at `from` cannot go on.
 async fn read(
     app: &App,
-    position: &Position,
+    from: &Place,
 ) -> Result<Result<Vec<deny_batches::Batch>, &'static str>, StoreError> {
     let mut session = app.store.read_reserved().await?;
     let row = installation::read(&mut session).await?;
     match row {
-        Some(row) if row.epoch != position.epoch => return Ok(Err("epoch")),
-        Some(row) if row.seq < position.seq => return Ok(Err("ahead")),
+        Some(row) if row.epoch != from.epoch => return Ok(Err("epoch")),
+        Some(row) if row.seq < from.seq => return Ok(Err("ahead")),
         _ => {}
     }
-    let found =
-        deny_batches::after(&mut session, &position.epoch, position.seq, MAX_BATCHES).await?;
-    let whole = found.first().is_none_or(|first| first.seq == position.seq + 1)
+    let found = deny_batches::after(&mut session, &from.epoch, from.seq, MAX_BATCHES).await?;
+    let whole = found.first().is_none_or(|first| first.seq == from.seq + 1)
         && found.iter().all(|batch| batch.jws.is_some());
     Ok(if whole { Ok(found) } else { Err("pruned") })
 }
@@ -231,7 +236,7 @@ pub async fn stream(
     let every = app.config.heartbeat;
     let beat = app.pulse.after(arrival.at, &app.store, &app.deny, every).await?;
     let mut sent = match headers.get("last-event-id") {
-        None => beat.position.clone(),
+        None => Place { epoch: beat.position.epoch.clone(), seq: beat.position.seq },
         Some(id) => event_id(id).ok_or_else(|| malformed("Last-Event-ID is `epoch:seq`"))?,
     };
 
@@ -244,7 +249,9 @@ pub async fn stream(
                 for batch in found {
                     sent.seq = batch.seq;
                     let jws = batch.jws.unwrap_or_default();
-                    opening.push(Frame::batch(&batch.epoch, batch.seq, &jws).bytes);
+                    let position =
+                        Position { epoch: batch.epoch, seq: batch.seq, head: batch.head };
+                    opening.push(Frame::batch(position, &jws).bytes);
                 }
                 if !full {
                     break;
@@ -276,7 +283,7 @@ pub async fn stream(
 /// resumes with `Last-Event-ID`, and nobody else has waited for it.
 fn live(
     receiver: Receiver<Frame>,
-    sent: Position,
+    sent: Place,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
     stream::unfold(Some((receiver, sent, shutdown)), |state| async {
@@ -300,11 +307,11 @@ fn live(
     })
 }
 
-fn event_id(value: &HeaderValue) -> Option<Position> {
+fn event_id(value: &HeaderValue) -> Option<Place> {
     let (epoch, seq) = value.to_str().ok()?.split_once(':')?;
     let epoch = Jti::parse(epoch).ok()?.to_string();
     let seq = seq.parse().ok().filter(|seq| *seq >= 0)?;
-    Some(Position { epoch, seq })
+    Some(Place { epoch, seq })
 }
 
 #[cfg(test)]

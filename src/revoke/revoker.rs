@@ -18,9 +18,9 @@ use super::selector::{Found, Selector, Target};
 use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
 use crate::caller::Caller;
-use crate::deny::{DenyList, PublishError};
+use crate::deny::{DenyList, Position, PublishError, epoch};
 use crate::router::RequestId;
-use crate::signer::{self, Signer, rotation};
+use crate::signer::{self, Purpose, Signer, rotation};
 use crate::store::credentials::{self, Credential};
 use crate::store::idempotency::{self, Used};
 use crate::store::revocations::{self, Revocation};
@@ -128,16 +128,21 @@ impl Registry {
         let targets: Vec<Target> = drafts.iter().map(|d| d.selector.target.clone()).collect();
 
         let (revoked, position) = enact(&mut tx, &self.deny, drafts, now_ms).await?;
+        let mut position = match position {
+            Some(position) => position,
+            // Whoever hears that it was revoked already hears an acknowledgement too.
+            None => Position::from(&self.deny.row(&mut tx).await?),
+        };
         for target in &targets {
-            self.carry_out(&mut tx, target, now_ms).await?;
+            if let Some(further) = self.carry_out(&mut tx, target, now_ms).await? {
+                position = further;
+            }
         }
         docket.remember(&mut tx, &revoked).await?;
         audit::insert_many(&mut tx, &docket.events(&revoked)).await?;
         tx.commit().await?;
 
-        if let Some(position) = position {
-            self.deny.announce(position);
-        }
+        self.deny.announce(position);
         metrics::counter!("scrip_revocations_total").increment(revoked.len() as u64);
         for revocation in &revoked {
             tracing::info!(subject = revocation.subject, by = revocation.by_whom, "revoked");
@@ -146,15 +151,16 @@ impl Registry {
     }
 
     /// What a revocation does besides: nothing is signed by a revoked key, and nobody is
-    /// authenticated by an ended credential, after the entry has been forgotten too.
+    /// authenticated by an ended credential, after the entry has been forgotten too. Yields where
+    /// the list has got to by that.
     async fn carry_out(
         &self,
         tx: &mut Tx,
         target: &Target,
         at_ms: i64,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Option<Position>, PublishError> {
         match target {
-            Target::Kid(kid) => self.withdraw(tx, kid, clock::seconds(at_ms)).await,
+            Target::Kid(kid) => self.withdraw(tx, kid, at_ms).await,
             Target::Cred(cred) => {
                 let row = Credential {
                     client: cred.client.to_string(),
@@ -165,20 +171,32 @@ impl Registry {
                 };
                 credentials::insert(tx, &row).await?;
                 credentials::end(tx, &row.client, &row.version, at_ms / 1000).await?;
-                Ok(())
+                Ok(None)
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 
-    /// Takes a key of tokens out of use and publishes what takes its place.
-    async fn withdraw(&self, tx: &mut Tx, kid: &str, now: u64) -> Result<(), PublishError> {
+    /// Takes a key out of use and publishes what takes its place.
+    async fn withdraw(
+        &self,
+        tx: &mut Tx,
+        kid: &str,
+        at_ms: i64,
+    ) -> Result<Option<Position>, PublishError> {
         let keys = signer::keys(tx).await?;
-        if let Some(key) = keys.iter().find(|key| key.jwk.kid == kid && key.revoked_at.is_none()) {
-            rotation::revoke(tx, &self.signer, &keys, key, now).await?;
-            signer::publish_keys(tx, &self.signer, self.deny.issuer(), now).await?;
+        let now = clock::seconds(at_ms);
+        match keys.iter().find(|key| key.jwk.kid == kid && key.revoked_at.is_none()) {
+            Some(key) if key.purpose == Purpose::Feed => {
+                epoch::withdraw_feed_key(tx, &self.deny, kid, at_ms).await.map(Some)
+            }
+            Some(key) => {
+                rotation::revoke(tx, &self.signer, &keys, key, now).await?;
+                signer::publish_keys(tx, &self.signer, self.deny.issuer(), now).await?;
+                Ok(None)
+            }
+            None => Ok(None),
         }
-        Ok(())
     }
 }
 

@@ -113,8 +113,9 @@ impl Selector {
             }
             Target::Kid(kid) => {
                 let keys = signer::keys(session).await?;
-                if !keys.iter().any(|key| key.jwk.kid == *kid && key.purpose == Purpose::Token) {
-                    return Err(NotRevoked::Unknown("key of tokens"));
+                // A root is replaced, not revoked: nobody would believe it.
+                if !keys.iter().any(|key| key.jwk.kid == *kid && key.purpose != Purpose::Root) {
+                    return Err(NotRevoked::Unknown("key of tokens or of the feed"));
                 }
                 (None, true, None)
             }

@@ -1,10 +1,10 @@
-//! Making, promoting and revoking keys of tokens. Each function belongs to a transaction under
-//! `Lock::Revoke` and leaves publishing the next keys document to its caller.
+//! Making, promoting and revoking keys of tokens and of the feed. Each function belongs to a
+//! transaction under `Lock::Revoke` and leaves publishing the next keys document to its caller.
 
 use scrip_token::Alg;
 
 use super::lifecycle::{Key, Purpose, State};
-use super::{Signer, SignerError, active, generate};
+use super::{Signer, SignerError, active, generate, single};
 use crate::store::Tx;
 use crate::store::signing_keys::{self, Times};
 
@@ -77,8 +77,41 @@ pub async fn rotate(
     Ok(Rotated::Done { active: Box::new(active), next: Box::new(next) })
 }
 
-/// Revokes a key of tokens. Where it signed, the next one takes over whatever its age, because a
-/// stolen key is worse than verifiers that have to fetch; where there is none, one is made.
+/// Longest time between two signatures of a feed key and their use: batches are kept 15 minutes,
+/// snapshots of 5 are served, and a minute is for whoever is slow.
+const FEED_OVERLAP: u64 = 16 * 60;
+
+/// Publishes another feed key, which signs from `lead` seconds on: by then whoever follows has
+/// fetched it, because heartbeats tell that there are newer keys. The one that signs so far goes on
+/// until then, and stays published as long as something that it signed is served. `Unused` where
+/// there is no feed key.
+///
+/// # Errors
+/// [`SignerError`].
+pub async fn rotate_feed(
+    tx: &mut Tx,
+    signer: &Signer,
+    keys: &[Key],
+    lead: u64,
+    now: u64,
+) -> Result<Rotated, SignerError> {
+    let coming =
+        keys.iter().find(|key| key.purpose == Purpose::Feed && key.state(now) == State::Next);
+    if let Some(from) = coming.and_then(|key| key.active_from) {
+        return Ok(Rotated::TooEarly(from));
+    }
+    let Some(active) = single(keys, Purpose::Feed, now) else { return Ok(Rotated::Unused) };
+    let retire_at = now + lead + FEED_OVERLAP;
+    let times = Times { retire_at: Some(retire_at.cast_signed()), ..times(active) };
+    signing_keys::set_times(tx, &active.jwk.kid, times).await?;
+    let active = Key { retire_at: Some(retire_at), ..active.clone() };
+    let next = make(tx, signer, active.jwk.alg, Purpose::Feed, Some(now + lead), now).await?;
+    Ok(Rotated::Done { active: Box::new(active), next: Box::new(next) })
+}
+
+/// Revokes a key of tokens or of the feed. Where it signed, the next one takes over whatever its
+/// age, because a stolen key is worse than verifiers that have to fetch; where there is none, one
+/// is made. A root is not revoked but replaced: nobody would believe it.
 ///
 /// # Errors
 /// [`SignerError`].
@@ -89,10 +122,27 @@ pub async fn revoke(
     key: &Key,
     now: u64,
 ) -> Result<(), SignerError> {
+    if key.purpose == Purpose::Root {
+        return Ok(());
+    }
     let state = key.state(now);
     let times = Times { revoked_at: Some(now.cast_signed()), ..times(key) };
     signing_keys::set_times(tx, &key.jwk.kid, times).await?;
     let alg = key.jwk.alg;
+    if key.purpose == Purpose::Feed {
+        // One that is to be replaced does not count: what replaces it may be what was stolen.
+        let heir = keys.iter().find(|other| {
+            other.purpose == Purpose::Feed
+                && other.jwk.kid != key.jwk.kid
+                && matches!(other.state(now), State::Active | State::Next)
+        });
+        match heir {
+            Some(heir) if heir.state(now) == State::Next => drop(promote(tx, heir, now).await?),
+            Some(_) => {}
+            None => drop(make(tx, signer, alg, Purpose::Feed, Some(now), now).await?),
+        }
+        return Ok(());
+    }
     match (state, next(keys, alg, now)) {
         (State::Active, Some(next)) => {
             promote(tx, next, now).await?;

@@ -95,6 +95,15 @@ pub async fn cuts(
     }))
 }
 
+/// The latest cut that still kills something at `now`, whatever its kind and epoch.
+///
+/// # Errors
+/// As any statement.
+pub async fn latest_cut(from: &mut impl Session, now: i64) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT max(before) FROM deny_entries WHERE until > $1";
+    Ok(on!(from, |c| sqlx::query_scalar(sql).bind(now).fetch_one(c).await?))
+}
+
 /// A page of the epoch's entries up to the batch `through` that are not over at `now`, in the
 /// order they were made, from behind the (seq, ord) `after` on.
 ///

@@ -83,6 +83,32 @@ pub async fn advance(tx: &mut Tx, seq: i64, head: &Digest, at_ms: i64) -> Result
     if advanced == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
+/// Begins an epoch: `head` is that of the new one before its first batch, and keys documents are
+/// numbered from above `keys_version` on, where that is more than they have got to.
+///
+/// # Errors
+/// [`StoreError::Conflict`] unless `old` is the epoch, and `new` greater.
+pub async fn begin_epoch(
+    tx: &mut Tx,
+    old: &str,
+    new: &str,
+    head: &Digest,
+    keys_version: i64,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE installation SET epoch = $2, seq = 0, head = $3, \
+               keys_version = CASE WHEN keys_version < $4 THEN $4 ELSE keys_version END \
+               WHERE epoch = $1 AND epoch < $2";
+    let begun = on!(tx, |c| sqlx::query(sql)
+        .bind(old)
+        .bind(new)
+        .bind(head.as_bytes().as_slice())
+        .bind(keys_version)
+        .execute(c)
+        .await?
+        .rows_affected());
+    if begun == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+}
+
 /// Numbers a keys document.
 ///
 /// # Errors

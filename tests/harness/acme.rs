@@ -64,7 +64,12 @@ impl Acme {
         self.service.process.kill().await;
     }
 
-    /// Starts the service again where it was killed.
+    /// Ends the service in good order.
+    pub async fn stop(&mut self) {
+        self.service.end().await;
+    }
+
+    /// Starts the service again where it ended.
     pub async fn start(&mut self) {
         self.service = self.installation.serve().await;
     }

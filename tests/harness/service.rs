@@ -124,9 +124,14 @@ impl Service {
     /// Asks it to finish what it accepted and to end; panics unless it ends well. What it wrote is
     /// still there.
     pub async fn stop(mut self) -> Process {
+        self.end().await;
+        self.process
+    }
+
+    /// The same, where the service is to be started again.
+    pub async fn end(&mut self) {
         self.process.signal(Signal::Terminate);
         let status = self.process.exit().await;
         assert!(status.success(), "{status}\n{}", self.process);
-        self.process
     }
 }

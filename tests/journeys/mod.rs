@@ -3,6 +3,7 @@
 mod dev;
 mod outages;
 mod replicas;
+mod restores;
 mod rolling;
 mod rotation;
 mod shutdown;

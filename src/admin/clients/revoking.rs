@@ -70,10 +70,11 @@ async fn revoke(
     Ok(enact(tx, &app.deny, drafts, now_ms).await?.1)
 }
 
-/// After the commit: wakes those who follow the deny list.
-pub(super) fn announce(app: &App, position: Option<Position>) {
+/// After the commit: wakes those who follow the deny list, and waits for the witness.
+pub(super) async fn acknowledge(app: &App, position: Option<Position>) -> Result<(), Problem> {
     if let Some(position) = position {
-        app.deny.announce(position);
         metrics::counter!("scrip_revocations_total").increment(1);
+        app.deny.acknowledge(position).await?;
     }
+    Ok(())
 }
