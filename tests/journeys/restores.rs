@@ -1,4 +1,5 @@
 use crate::harness::acme::Acme;
+use crate::harness::http::Http;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
 use scrip_feed::{Alarm, Config, Credential, Handle, Reader, State};
@@ -83,8 +84,119 @@ async fn restored(installation: Installation) {
     acme.stop().await;
     acme.start().await;
     assert_eq!(Gateway::start(&acme).await.epoch(), new);
-    let audit = acme.operator.json(&["audit", "--action", "epoch.begin"]).await;
-    assert_eq!(audit["items"].as_array().unwrap().len(), 1, "{audit}");
+    assert_eq!(epochs_begun(&acme).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n82_d3_replicas_whose_database_is_exchanged_begin_one_epoch_between_them() {
+    let installation = Installation::on_postgres().await.set("SCRIP_HEARTBEAT", "1");
+    let mut acme = Acme::found(installation).await;
+    let billing = acme.embedded("acme/billing").await;
+    acme.stop().await;
+    let older = Backup::of(&acme.installation).await;
+    acme.start().await;
+    let replica = acme.installation.replica();
+    let _other = replica.serve().await;
+    let gateways = [Gateway::start(&acme).await, Gateway::at(&acme, &replica).await];
+    let old = gateways[0].epoch();
+    let token = billing.token(&[]).await;
+    assert_eq!(acme.http().give_up(&billing, &token).await.status, 200);
+    for gateway in &gateways {
+        gateway.refuses(&token).await;
+    }
+
+    older.restore(&acme.installation).await;
+    for gateway in &gateways {
+        until("the epoch arrives", PATIENCE, async || (gateway.epoch() > old).then_some(())).await;
+    }
+    assert_eq!(gateways[0].epoch(), gateways[1].epoch());
+    until("both are ready", PATIENCE, async || {
+        let ready = [acme.http(), Http::new(&replica)].map(async |http| http.readiness().await);
+        let ready = futures_util::future::join_all(ready).await;
+        ready.iter().all(|ready| ready.status == 200).then_some(())
+    })
+    .await;
+    let minted = billing.token(&[]).await;
+    for gateway in &gateways {
+        gateway.refuses(&token).await;
+        gateway.accepts(&minted).await;
+        gateway.is_in_step().await;
+        assert_eq!(gateway.alarms(Alarm::Equivocation) + gateway.alarms(Alarm::Backwards), 0);
+    }
+    assert_eq!(epochs_begun(&acme).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3_a_copy_that_lost_nothing_changes_nothing() {
+    let installation = Installation::on_postgres().await.set("SCRIP_HEARTBEAT", "1");
+    let mut acme = Acme::found(installation).await;
+    let billing = acme.embedded("acme/billing").await;
+    let gateway = Gateway::start(&acme).await;
+    let (kept, revoked) = (billing.token(&[]).await, billing.token(&[]).await);
+    assert_eq!(acme.http().give_up(&billing, &revoked).await.status, 200);
+    gateway.refuses(&revoked).await;
+    let epoch = gateway.epoch();
+
+    acme.stop().await;
+    let copy = Backup::of(&acme.installation).await;
+    copy.restore(&acme.installation).await;
+    acme.start().await;
+    gateway.is_calm().await;
+    assert_eq!((gateway.epoch(), Gateway::start(&acme).await.epoch()), (epoch, epoch));
+    gateway.accepts(&kept).await;
+    gateway.refuses(&revoked).await;
+    assert_eq!(epochs_begun(&acme).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_database_without_a_witness_is_not_believed() {
+    let installation = Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1");
+    let mut acme = Acme::found(installation).await;
+    let billing = acme.embedded("acme/billing").await;
+    let witness = acme.installation.folder.path().join("keys").join("witness-1.json");
+
+    // Where nothing was ever revoked, nothing can have been forgotten.
+    acme.stop().await;
+    fs::remove_file(&witness).unwrap();
+    acme.start().await;
+    assert_eq!(epochs_begun(&acme).await, 0);
+
+    let gateway = Gateway::start(&acme).await;
+    let (kept, revoked) = (billing.token(&[]).await, billing.token(&[]).await);
+    assert_eq!(acme.http().give_up(&billing, &revoked).await.status, 200);
+    gateway.refuses(&revoked).await;
+    acme.stop().await;
+    fs::remove_file(&witness).unwrap();
+    acme.start().await;
+    gateway.refuses(&kept).await;
+    gateway.is_calm().await;
+    assert_eq!(epochs_begun(&acme).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_witness_was_kept_of_takes_effect_and_is_not_acknowledged() {
+    let acme = Acme::found(Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1")).await;
+    let billing = acme.embedded("acme/billing").await;
+    let gateway = Gateway::start(&acme).await;
+    let token = billing.token(&[]).await;
+
+    // A folder stands where the file is to be written: root is refused that as well.
+    let obstacle = acme.installation.folder.path().join("keys").join("witness-1.new");
+    fs::create_dir(&obstacle).unwrap();
+    let selector = json!({"client": "acme/billing"});
+    let refused = acme.http().revoke(&acme.operator, selector.clone()).await.unwrap();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("took effect"), "{refused:?}");
+    gateway.refuses(&token).await;
+    let ready = acme.http().readiness().await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body["wrong"][0].as_str().unwrap().starts_with("witness: "), "{ready:?}");
+
+    // Asked again it is the same revocation, and acknowledged as soon as it can be.
+    fs::remove_dir(&obstacle).unwrap();
+    let done = acme.http().revoke(&acme.operator, selector).await.unwrap();
+    assert_eq!((done.status, &done.body["seq"]), (200, &json!(1)), "{done:?}");
+    assert_eq!(acme.http().readiness().await.status, 200);
 }
 
 /// A gateway with a disk of its own, in this process.
@@ -96,6 +208,11 @@ struct Gateway {
 
 impl Gateway {
     async fn start(acme: &Acme) -> Self {
+        Self::at(acme, &acme.installation).await
+    }
+
+    /// Follows this replica.
+    async fn at(acme: &Acme, replica: &Installation) -> Self {
         let dir = TempDir::with_prefix("scrip-follower-").unwrap();
         let credential = Credential::Basic {
             id: acme.gateway.id.clone(),
@@ -104,6 +221,7 @@ impl Gateway {
         let config = Config {
             credential: Some(credential),
             dir: Some(dir.path().join("feed")),
+            origins: vec![replica.url().parse().unwrap()],
             ..Config::new(acme.installation.url())
         };
         let (handle, reader) = scrip_feed::Follower::start(config).await.unwrap();
@@ -135,17 +253,26 @@ impl Gateway {
         verifier.authenticate(token.as_bytes(), view.now(), &view.trust()).map(drop)
     }
 
-    /// Three signs of life later it is in step, and no alarm has been raised, ever.
+    /// It is in step, and no alarm has been raised, ever.
     async fn is_calm(&self) {
+        self.is_in_step().await;
+        for alarm in Alarm::ALL {
+            assert_eq!(self.alarms(alarm), 0, "{alarm:?}");
+        }
+    }
+
+    fn alarms(&self, alarm: Alarm) -> u64 {
+        self.handle.alarms().count(alarm)
+    }
+
+    /// For three signs of life.
+    async fn is_in_step(&self) {
         for _ in 0..3 {
             let heard = self.as_of();
             until("the next sign of life", PATIENCE, async || {
                 (self.as_of() > heard && self.handle.state() == State::Synced).then_some(())
             })
             .await;
-        }
-        for alarm in Alarm::ALL {
-            assert_eq!(self.handle.alarms().count(alarm), 0, "{alarm:?}");
         }
     }
 
@@ -197,6 +324,11 @@ impl Backup {
 async fn statement(server: &str, sql: String) {
     let mut connection = PgConnection::connect(server).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+}
+
+async fn epochs_begun(acme: &Acme) -> usize {
+    let events = acme.operator.json(&["audit", "--action", "epoch.begin"]).await;
+    events["items"].as_array().unwrap().len()
 }
 
 /// The key that is in this state.
