@@ -7,6 +7,7 @@ pub mod at_exit;
 pub mod batches;
 pub mod cli;
 pub mod follower;
+pub mod gateway;
 pub mod http;
 pub mod postgres;
 pub mod process;

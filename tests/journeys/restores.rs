@@ -1,16 +1,14 @@
 use crate::harness::acme::Acme;
+use crate::harness::gateway::Gateway;
 use crate::harness::http::Http;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
-use scrip_feed::{Alarm, Config, Credential, Handle, Reader, State};
-use scrip_token::Jti;
-use scrip_verify::{Rejection, Verifier};
+use scrip_feed::Alarm;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -197,91 +195,6 @@ async fn what_no_witness_was_kept_of_takes_effect_and_is_not_acknowledged() {
     let done = acme.http().revoke(&acme.operator, selector).await.unwrap();
     assert_eq!((done.status, &done.body["seq"]), (200, &json!(1)), "{done:?}");
     assert_eq!(acme.http().readiness().await.status, 200);
-}
-
-/// A gateway with a disk of its own, in this process.
-struct Gateway {
-    handle: Handle,
-    reader: Reader,
-    _dir: TempDir,
-}
-
-impl Gateway {
-    async fn start(acme: &Acme) -> Self {
-        Self::at(acme, &acme.installation).await
-    }
-
-    /// Follows this replica.
-    async fn at(acme: &Acme, replica: &Installation) -> Self {
-        let dir = TempDir::with_prefix("scrip-follower-").unwrap();
-        let credential = Credential::Basic {
-            id: acme.gateway.id.clone(),
-            secret: acme.gateway.secret.clone().into(),
-        };
-        let config = Config {
-            credential: Some(credential),
-            dir: Some(dir.path().join("feed")),
-            origins: vec![replica.url().parse().unwrap()],
-            ..Config::new(acme.installation.url())
-        };
-        let (handle, reader) = scrip_feed::Follower::start(config).await.unwrap();
-        handle.synced().await.unwrap();
-        Self { handle, reader, _dir: dir }
-    }
-
-    fn epoch(&self) -> Jti {
-        self.reader.view().position().expect("it has a snapshot").epoch
-    }
-
-    async fn accepts(&self, token: &str) {
-        until("the token is accepted", PATIENCE, async || self.judge(token).ok()).await;
-    }
-
-    /// By the list, or because nobody vouches for its key any more.
-    async fn refuses(&self, token: &str) {
-        until("the token is refused", PATIENCE, async || match self.judge(token) {
-            Ok(()) => None,
-            Err(Rejection::Revoked(_) | Rejection::UnknownKid { .. }) => Some(()),
-            Err(other) => panic!("{other}"),
-        })
-        .await;
-    }
-
-    fn judge(&self, token: &str) -> Result<(), Rejection> {
-        let view = self.reader.view();
-        let verifier = Verifier::new("llm-gateway", "prod");
-        verifier.authenticate(token.as_bytes(), view.now(), &view.trust()).map(drop)
-    }
-
-    /// It is in step, and no alarm has been raised, ever.
-    async fn is_calm(&self) {
-        self.is_in_step().await;
-        for alarm in Alarm::ALL {
-            assert_eq!(self.alarms(alarm), 0, "{alarm:?}");
-        }
-    }
-
-    fn alarms(&self, alarm: Alarm) -> u64 {
-        self.handle.alarms().count(alarm)
-    }
-
-    /// For three signs of life.
-    async fn is_in_step(&self) {
-        for _ in 0..3 {
-            let heard = self.as_of();
-            until("the next sign of life", PATIENCE, async || {
-                (self.as_of() > heard && self.handle.state() == State::Synced).then_some(())
-            })
-            .await;
-        }
-    }
-
-    fn as_of(&self) -> u64 {
-        match self.reader.view().information() {
-            scrip_verify::Information::Followed { as_of, .. } => as_of,
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 /// A copy of the database as it was, made and put back while nobody serves.

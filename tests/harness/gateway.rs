@@ -1,0 +1,107 @@
+use super::acme::Acme;
+use super::service::Installation;
+use super::until::until;
+use scrip_feed::{Alarm, Config, Credential, Follower, Handle, Reader, State};
+use scrip_token::Jti;
+use scrip_verify::{Information, Rejection, Verifier};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A gateway with a disk of its own, in this process.
+pub struct Gateway {
+    handle: Handle,
+    reader: Reader,
+    _dir: TempDir,
+}
+
+impl Gateway {
+    /// Follows at the issuer; returns when it is in step.
+    pub async fn start(acme: &Acme) -> Self {
+        Self::following(acme, &acme.installation, None).await
+    }
+
+    /// Follows at this replica.
+    pub async fn at(acme: &Acme, replica: &Installation) -> Self {
+        Self::following(acme, replica, None).await
+    }
+
+    /// Trusts this root, and whichever it handed over to.
+    pub async fn pinned(acme: &Acme, root: &str) -> Self {
+        Self::following(acme, &acme.installation, Some(root.to_owned())).await
+    }
+
+    async fn following(acme: &Acme, replica: &Installation, root: Option<String>) -> Self {
+        let dir = TempDir::with_prefix("scrip-follower-").unwrap();
+        let credential = Credential::Basic {
+            id: acme.gateway.id.clone(),
+            secret: acme.gateway.secret.clone().into(),
+        };
+        let config = Config {
+            credential: Some(credential),
+            root,
+            dir: Some(dir.path().join("feed")),
+            origins: vec![replica.url().parse().unwrap()],
+            ..Config::new(acme.installation.url())
+        };
+        let (handle, reader) = Follower::start(config).await.unwrap();
+        handle.synced().await.unwrap();
+        Self { handle, reader, _dir: dir }
+    }
+
+    pub fn epoch(&self) -> Jti {
+        self.reader.view().position().expect("it has a snapshot").epoch
+    }
+
+    /// Waits until `token` is accepted.
+    pub async fn accepts(&self, token: &str) {
+        until("the token is accepted", PATIENCE, async || self.judge(token).ok()).await;
+    }
+
+    /// Waits until `token` is refused, by the list or because nobody vouches for its key any more.
+    pub async fn refuses(&self, token: &str) {
+        until("the token is refused", PATIENCE, async || match self.judge(token) {
+            Ok(()) => None,
+            Err(Rejection::Revoked(_) | Rejection::UnknownKid { .. }) => Some(()),
+            Err(other) => panic!("{other}"),
+        })
+        .await;
+    }
+
+    fn judge(&self, token: &str) -> Result<(), Rejection> {
+        let view = self.reader.view();
+        let verifier = Verifier::new("llm-gateway", "prod");
+        verifier.authenticate(token.as_bytes(), view.now(), &view.trust()).map(drop)
+    }
+
+    /// It is in step, and no alarm has been raised, ever.
+    pub async fn is_calm(&self) {
+        self.is_in_step().await;
+        for alarm in Alarm::ALL {
+            assert_eq!(self.alarms(alarm), 0, "{alarm:?}");
+        }
+    }
+
+    pub fn alarms(&self, alarm: Alarm) -> u64 {
+        self.handle.alarms().count(alarm)
+    }
+
+    /// For three signs of life.
+    pub async fn is_in_step(&self) {
+        for _ in 0..3 {
+            let heard = self.as_of();
+            until("the next sign of life", PATIENCE, async || {
+                (self.as_of() > heard && self.handle.state() == State::Synced).then_some(())
+            })
+            .await;
+        }
+    }
+
+    fn as_of(&self) -> u64 {
+        match self.reader.view().information() {
+            Information::Followed { as_of, .. } => as_of,
+            other => panic!("{other:?}"),
+        }
+    }
+}
