@@ -23,6 +23,10 @@ use crate::store::{audit, deny_batches, deny_entries};
 use crate::witness::Testimony;
 use crate::{clock, random};
 
+/// Keys documents that may have been published where no witness tells of them. Versions are left
+/// out for them: followers that have them take in nothing lower.
+const UNSEEN: i64 = 64;
+
 /// Whether the database has all that is `known` to have been published. An epoch that began later
 /// has made up for whatever was lost before it.
 ///
@@ -209,6 +213,9 @@ async fn begin(
             return Ok(());
         }
         known.add(missing.clone());
+    }
+    if !matches!(cause, Cause::Lost) {
+        known.keys = known.keys.max(row.keys_version) + UNSEEN;
     }
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let position = replace(&mut tx, list, &row, &known, cause, now_ms).await?;

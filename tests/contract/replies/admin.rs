@@ -87,6 +87,10 @@ pub async fn keys(session: &Session) {
     session.expect(200, retire(&rotated["next"]["kid"])).await;
     session.expect(404, retire(&json!("unknown"))).await;
     session.expect(404, session.ask(Method::POST, "/v1/keys/RS256/rotate")).await;
+    for (name, status) in [("feed", 200), ("feed", 409), ("root", 200)] {
+        let rotate = session.ask(Method::POST, &format!("/v1/keys/{name}/rotate"));
+        session.expect(status, rotate).await;
+    }
     let keys = session.expect(200, session.get("/v1/keys")).await.json();
     let states: Vec<_> =
         keys["items"].as_array().expect("a list").iter().map(|key| &key["state"]).collect();
