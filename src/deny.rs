@@ -85,6 +85,16 @@ impl DenyList {
         epoch::shown(session, &row, &known).await?.then_some(row).ok_or(PublishError::Lost)
     }
 
+    /// The same, and nobody else numbers anything until the transaction ends.
+    ///
+    /// # Errors
+    /// [`PublishError::Lost`].
+    pub async fn lock(&self, tx: &mut Tx) -> Result<Installation, PublishError> {
+        let known = self.witness.known();
+        let row = installation::lock(tx).await?.ok_or(PublishError::NotSetUp)?;
+        epoch::shown(tx, &row, &known).await?.then_some(row).ok_or(PublishError::Lost)
+    }
+
     /// Appends entries within a transaction that holds `Lock::Revoke`, in as many batches as it
     /// takes. Each batch is serialised, numbered and signed here, once; its bytes are stored.
     ///
@@ -96,8 +106,7 @@ impl DenyList {
         now_ms: i64,
         entries: &[Entry],
     ) -> Result<Position, PublishError> {
-        installation::lock(tx).await?;
-        let row = self.row(tx).await?;
+        let row = self.lock(tx).await?;
         self.extend(tx, row, now_ms, entries).await
     }
 

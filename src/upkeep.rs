@@ -104,6 +104,7 @@ async fn look_at_keys(app: &App) -> Result<(), PublishError> {
         return Ok(());
     }
     let mut tx = app.store.begin(Lock::Revoke).await?;
+    app.deny.lock(&mut tx).await?;
     let now = clock::seconds(tx.now_ms(clock::now_ms()).await?);
     signer::publish_keys(&mut tx, &app.signer, &app.config.issuer, now).await?;
     tx.commit().await?;

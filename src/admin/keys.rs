@@ -65,6 +65,7 @@ pub async fn rotate(
     let by = keeper(&app, &headers, arrival).await?;
     let unused = || Problem::not_found("no key of this algorithm is in use");
     let mut tx = app.store.begin(Lock::Revoke).await?;
+    app.deny.lock(&mut tx).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = clock::seconds(now_ms);
     let keys = signer::keys(&mut tx).await?;
@@ -115,6 +116,7 @@ pub async fn retire(
 ) -> Result<Json<Value>, Problem> {
     let by = keeper(&app, &headers, arrival).await?;
     let mut tx = app.store.begin(Lock::Revoke).await?;
+    app.deny.lock(&mut tx).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = clock::seconds(now_ms);
     let keys = signer::keys(&mut tx).await?;

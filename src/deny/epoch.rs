@@ -170,8 +170,7 @@ pub async fn withdraw_feed_key(
     kid: &str,
     now_ms: i64,
 ) -> Result<Position, PublishError> {
-    installation::lock(tx).await?;
-    let row = list.row(tx).await?;
+    let row = list.lock(tx).await?;
     let mut known = list.witness().known();
     known.revoked.insert(kid.to_owned());
     replace(tx, list, &row, &known, Cause::StolenFeedKey, now_ms).await

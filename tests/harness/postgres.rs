@@ -173,6 +173,11 @@ fn is_dead(pid: u32) -> bool {
     }
 }
 
+/// A program that comes with Postgres, as whoever runs the tests.
+pub fn command(name: &str) -> Command {
+    Command::new(program(name))
+}
+
 /// `name` of the newest Postgres that Debian has, else whatever the PATH finds.
 fn program(name: &str) -> PathBuf {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

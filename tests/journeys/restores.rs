@@ -1,13 +1,15 @@
 use crate::harness::acme::Acme;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::Http;
+use crate::harness::postgres;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
 use scrip_feed::Alarm;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,9 +32,7 @@ async fn restored(installation: Installation) {
     let old = gateway.epoch();
 
     // Tonight's backup.
-    acme.stop().await;
     let backup = Backup::of(&acme.installation).await;
-    acme.start().await;
 
     // All this is acknowledged, and is not in it.
     let revoked = billing.token(&[]).await;
@@ -88,11 +88,9 @@ async fn restored(installation: Installation) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n82_d3_replicas_whose_database_is_exchanged_begin_one_epoch_between_them() {
     let installation = Installation::on_postgres().await.set("SCRIP_HEARTBEAT", "1");
-    let mut acme = Acme::found(installation).await;
+    let acme = Acme::found(installation).await;
     let billing = acme.embedded("acme/billing").await;
-    acme.stop().await;
     let older = Backup::of(&acme.installation).await;
-    acme.start().await;
     let replica = acme.installation.replica();
     let _other = replica.serve().await;
     let gateways = [Gateway::start(&acme).await, Gateway::at(&acme, &replica).await];
@@ -197,46 +195,46 @@ async fn what_no_witness_was_kept_of_takes_effect_and_is_not_acknowledged() {
     assert_eq!(acme.http().readiness().await.status, 200);
 }
 
-/// A copy of the database as it was, made and put back while nobody serves.
-enum Backup {
-    Sqlite { copy: PathBuf },
-    Postgres { server: String, name: String, copy: String },
-}
+/// A copy of the database as it was, made while somebody serves and put back while nobody does.
+struct Backup(PathBuf);
 
 impl Backup {
     async fn of(installation: &Installation) -> Self {
+        let path = installation.folder.path().join("backup");
         let url = installation.setting("SCRIP_DATABASE_URL");
         if let Some(file) = url.strip_prefix("sqlite:") {
-            let copy = PathBuf::from(format!("{file}.backup"));
-            fs::copy(file, &copy).unwrap();
-            return Self::Sqlite { copy };
+            let mut connection = SqliteConnection::connect(file).await.unwrap();
+            let sql = format!("VACUUM INTO '{}'", path.display());
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        } else {
+            let mut dump = postgres::command("pg_dump");
+            run(dump.arg("--format=custom").arg("--file").arg(&path).arg(url));
         }
-        let (server, name) = url.rsplit_once('/').unwrap();
-        let (server, copy) = (format!("{server}/postgres"), format!("{name}_backup"));
-        statement(&server, format!("CREATE DATABASE {copy} TEMPLATE {name}")).await;
-        Self::Postgres { server, name: name.to_owned(), copy }
+        Self(path)
     }
 
     async fn restore(&self, installation: &Installation) {
-        match self {
-            Self::Sqlite { copy } => {
-                let file = installation.setting("SCRIP_DATABASE_URL").replace("sqlite:", "");
-                for left in ["-wal", "-shm"] {
-                    let _ = fs::remove_file(format!("{file}{left}"));
-                }
-                fs::copy(copy, file).unwrap();
+        let url = installation.setting("SCRIP_DATABASE_URL");
+        if let Some(file) = url.strip_prefix("sqlite:") {
+            for left in ["-wal", "-shm"] {
+                let _ = fs::remove_file(format!("{file}{left}"));
             }
-            Self::Postgres { server, name, copy } => {
-                statement(server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
-                statement(server, format!("CREATE DATABASE {name} TEMPLATE {copy}")).await;
-            }
+            fs::copy(&self.0, file).unwrap();
+            return;
         }
+        let (server, name) = url.rsplit_once('/').unwrap();
+        let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        for sql in [format!("DROP DATABASE {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")]
+        {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        }
+        run(postgres::command("pg_restore").arg("--dbname").arg(url).arg(&self.0));
     }
 }
 
-async fn statement(server: &str, sql: String) {
-    let mut connection = PgConnection::connect(server).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+fn run(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{command:?}: {done:?}");
 }
 
 async fn epochs_begun(acme: &Acme) -> usize {
