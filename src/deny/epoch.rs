@@ -14,7 +14,6 @@ use scrip_token::{Digest, Jti, Typ, VerifyingKey};
 use serde_json::json;
 
 use super::{DenyList, Position, PublishError};
-use crate::app::App;
 use crate::audit::Event;
 use crate::signer::{self, Purpose, root, rotation};
 use crate::store::installation::{self, Installation};
@@ -49,9 +48,11 @@ pub async fn shown(
     if row.seq == known.seq {
         return Ok(row.head == known.head);
     }
-    // Every list of an epoch begins alike.
+    if known.seq == 0 {
+        return Ok(true);
+    }
     let there = deny_batches::one(session, &row.epoch, known.seq).await?;
-    Ok(known.seq == 0 || there.is_some_and(|batch| batch.head == known.head))
+    Ok(there.is_some_and(|batch| batch.head == known.head))
 }
 
 /// At start: goes on where the database has what every witness saw, and begins an epoch where it
@@ -106,12 +107,16 @@ pub enum Evidence {
 ///
 /// # Errors
 /// [`PublishError`].
-pub async fn contradicted(app: &App, jws: &str) -> Result<Evidence, PublishError> {
-    let mut session = app.store.read_reserved().await?;
+pub async fn contradicted(
+    store: &Store,
+    list: &DenyList,
+    jws: &str,
+) -> Result<Evidence, PublishError> {
+    let mut session = store.read_reserved().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let keys = signer::keys(&mut session).await?;
     let published = signer::published_jwks(&keys, Purpose::Feed, now);
-    let Some((batch, head)) = proven(jws, published, &app.config.issuer) else {
+    let Some((batch, head)) = proven(jws, published, &list.issuer) else {
         return Ok(Evidence::Unproven);
     };
 
@@ -125,7 +130,7 @@ pub async fn contradicted(app: &App, jws: &str) -> Result<Evidence, PublishError
         head,
         at: batch.iat,
         revoked: revoked.collect(),
-        ..app.deny.witness().known()
+        ..list.witness().known()
     };
     let row = installation::read(&mut session).await?.ok_or(PublishError::NotSetUp)?;
     if shown(&mut session, &row, &seen).await? {
@@ -138,8 +143,8 @@ pub async fn contradicted(app: &App, jws: &str) -> Result<Evidence, PublishError
         return Ok(Evidence::Forgotten);
     }
     drop(session);
-    begin(&app.store, &app.deny, Some(&seen), Cause::Evidence).await?;
-    app.deny.attest_keys(&app.store).await?;
+    begin(store, list, Some(&seen), Cause::Evidence).await?;
+    list.attest_keys(store).await?;
     Ok(Evidence::Begun)
 }
 

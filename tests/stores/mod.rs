@@ -20,6 +20,7 @@ macro_rules! on_both {
 
 mod clients;
 mod deny;
+mod epochs;
 mod locks;
 mod receipts;
 mod records;
@@ -64,6 +65,18 @@ impl Fresh {
         } else {
             let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
             sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+        }
+    }
+
+    /// What a statement behind the store's back counts.
+    async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.is_postgres() {
+            let mut conn = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap()
+        } else {
+            let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap()
         }
     }
 
