@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(super) struct LocalCopy {
     /// Thumbprint of the issuer's root key [default: the first contact decides]
-    #[arg(long, env = "SCRIP_ROOT", value_name = "KID")]
+    #[arg(long, env = "SCRIP_ROOT", value_name = "KID", allow_hyphen_values = true)]
     root: Option<String>,
     /// Where to keep the deny list, for a start while the service is away
     #[arg(long, value_name = "DIR", requires = "follow")]

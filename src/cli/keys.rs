@@ -31,11 +31,13 @@ enum Command {
     /// Take a key away that has never signed
     Retire {
         /// The key
+        #[arg(allow_hyphen_values = true)]
         kid: Kid,
     },
     /// Refuse everything that a key ever signed: it was stolen
     Revoke {
         /// The key
+        #[arg(allow_hyphen_values = true)]
         kid: Kid,
         #[command(flatten)]
         grounds: Grounds,

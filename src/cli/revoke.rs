@@ -51,7 +51,7 @@ struct Target {
     #[arg(long, value_name = "TENANT/NAME@VERSION")]
     cred: Option<Credential>,
     /// Everything that a key signed, for ever
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<Kid>,
     /// Everything that is out
     #[arg(long)]
@@ -84,7 +84,7 @@ enum Reason {
     Other,
 }
 
-/// An RFC 7638 SHA-256 thumbprint.
+/// An RFC 7638 SHA-256 thumbprint. One in 64 begins with a hyphen.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Kid(String);
 

@@ -46,6 +46,8 @@ fn each_command_takes_what_it_says() {
         "token verify --follow --state-dir d --audience gw",
         "keys list",
         "keys rotate ES256",
+        "keys rotate feed",
+        "keys rotate root",
         "audit --actor ops/admin --action mint --tenant acme --since 1795000000 --limit 9",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -55,6 +57,8 @@ fn each_command_takes_what_it_says() {
     }
     for line in ["keys retire", "keys revoke --reason compromised", "revoke --kid"] {
         assert!(parse(&format!("{line} {KID}")).is_ok(), "{line}");
+        let hyphen = KID.replacen('k', "-", 1);
+        assert!(parse(&format!("{line} {hyphen} --json")).is_ok(), "{line} {hyphen}");
     }
 }
 

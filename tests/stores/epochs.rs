@@ -109,7 +109,9 @@ async fn n96_several_that_find_the_same_begin_one_epoch(fresh: &Fresh) {
         renew(&fresh.store, two),
         renew(&fresh.store, three)
     );
-    (a.unwrap(), b.unwrap(), c.unwrap());
+    for renewed in [a, b, c] {
+        renewed.unwrap();
+    }
     let row = set_up.row().await;
     assert_eq!(row.seq, 1);
     for list in &lists {
