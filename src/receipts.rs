@@ -25,6 +25,7 @@ use crate::admin::{Page, is_json};
 use crate::app::App;
 use crate::caller::{Means, operator, operator_with_either};
 use crate::clock;
+use crate::deny::epoch;
 use crate::error::{Failure, Problem};
 use crate::publish::malformed;
 use crate::router::Arrival;
@@ -88,7 +89,7 @@ pub async fn acknowledge(
     let body = body.map_err(|rejection| unreadable(rejection.status()))?;
     let Asked { verifier, head, evidence } = request::parse(&body, &caller.client)?;
     if let Some(jws) = evidence {
-        look_at_evidence(&verifier, &jws).await;
+        look_at_evidence(&app, &verifier, &jws).await?;
     }
     app.receipts.inbox.take(Ack { verifier, head }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -103,9 +104,11 @@ fn unreadable(status: StatusCode) -> Problem {
 }
 
 /// A verifier has a batch that, it says, is signed by us, and the database does not have.
-async fn look_at_evidence(verifier: &Verifier, jws: &str) {
+async fn look_at_evidence(app: &App, verifier: &Verifier, jws: &str) -> Result<(), Problem> {
+    let found = epoch::contradicted(&app.store, &app.deny, jws).await?;
     let (client, name) = verifier.name();
-    tracing::warn!(client, verifier = name, bytes = jws.len(), "evidence of another history");
+    tracing::warn!(client, verifier = name, ?found, "evidence of another history");
+    Ok(())
 }
 
 /// `GET /v1/deny/verifiers`: in order of their names. 200, 400, 401, 403, 503.

@@ -63,6 +63,12 @@ impl Http {
         answered(request.basic_auth(&client.id, Some(&client.secret))).await
     }
 
+    /// `POST /v1/deny/acks`.
+    pub async fn acknowledge(&self, client: &Cli, ack: &Value) -> Answer {
+        let request = self.http.post(format!("{}/v1/deny/acks", self.url)).json(ack);
+        answered(request.basic_auth(&client.id, Some(&client.secret))).await
+    }
+
     /// `GET` without a credential.
     pub async fn published(&self, path: &str) -> Answer {
         answered(self.http.get(format!("{}{path}", self.url))).await

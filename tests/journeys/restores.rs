@@ -1,10 +1,13 @@
 use crate::harness::acme::Acme;
+use crate::harness::batches::batches;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::Http;
 use crate::harness::postgres;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
 use scrip_feed::Alarm;
+use scrip_token::Digest;
+use scrip_token::compact::Compact;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use std::fs;
@@ -120,6 +123,43 @@ async fn n82_d3_replicas_whose_database_is_exchanged_begin_one_epoch_between_the
         assert_eq!(gateway.alarms(Alarm::Equivocation) + gateway.alarms(Alarm::Backwards), 0);
     }
     assert_eq!(epochs_begun(&acme).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n82_a_follower_proves_what_database_and_witness_have_both_forgotten() {
+    let installation = Installation::on_postgres().await.set("SCRIP_HEARTBEAT", "1");
+    let mut acme = Acme::found(installation).await;
+    let billing = acme.embedded("acme/billing").await;
+    let gateway = Gateway::start(&acme).await;
+    let epoch = gateway.epoch();
+    let token = billing.token(&[]).await;
+    acme.stop().await;
+    let database = Backup::of(&acme.installation).await;
+    let keys = acme.installation.folder.path().join("keys");
+    let witness = fs::read(keys.join("witness-1.json")).unwrap();
+    acme.start().await;
+    assert_eq!(acme.http().give_up(&billing, &token).await.status, 200);
+    gateway.refuses(&token).await;
+    let seen = batches(&acme.http(), &acme.gateway, &epoch.to_string()).await;
+    let head = Digest::of(&Compact::parse(seen[0].as_bytes(), seen[0].len()).unwrap().payload);
+
+    acme.stop().await;
+    database.restore(&acme.installation).await;
+    fs::write(keys.join("witness-1.json"), witness).unwrap();
+    acme.start().await;
+    assert_eq!(epochs_begun(&acme).await, 0, "nothing here tells that anything was lost");
+    let ack = json!({
+        "verifier": "gw-1a", "epoch": epoch, "seq": 1, "head": head, "as_of": 0,
+        "max_staleness": 60, "policy": "deny", "allow_for": 0, "evidence": seen[0],
+    });
+    let answer = acme.http().acknowledge(&acme.gateway, &ack).await;
+    assert_eq!(answer.status, 409, "the epoch of that batch is over: {answer:?}");
+    assert_eq!(epochs_begun(&acme).await, 1);
+    until("the epoch arrives", PATIENCE, async || (gateway.epoch() > epoch).then_some(())).await;
+    Gateway::start(&acme).await.refuses(&token).await;
+    gateway.accepts(&billing.token(&[]).await).await;
+    let again = acme.http().acknowledge(&acme.gateway, &ack).await;
+    assert_eq!((again.status, epochs_begun(&acme).await), (409, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
