@@ -9,9 +9,9 @@ use crate::audit::Journal;
 use crate::caller::Doorkeeper;
 use crate::config::Config;
 use crate::deny::DenyList;
+use crate::deny::audience::Audience;
 use crate::deny::heartbeat::Pulse;
-use crate::deny::snapshot::Maker;
-use crate::deny::stream::Audience;
+use crate::deny::snapshot::Snapshots;
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
@@ -38,12 +38,12 @@ pub struct App {
     pub pulse: Pulse,
     /// Everybody who follows the deny list's stream.
     pub audience: Audience,
-    /// Makes snapshots of the deny list.
-    pub snapshots: Maker,
     /// What verifiers acknowledge.
     pub receipts: Receipts,
     /// Who was seen to verify.
     pub sightings: Sightings,
+    /// Snapshots of the deny list.
+    pub snapshots: Snapshots,
     /// The key set as it was published last.
     pub last_jwks: ArcSwapOption<Vec<u8>>,
     /// Master credentials held in Vault, where Vault is configured.

@@ -1,5 +1,6 @@
 //! The deny list: entries -> sequence -> signed batch, within the transaction that revokes.
 
+pub mod audience;
 pub mod epoch;
 pub mod heartbeat;
 pub mod snapshot;
@@ -27,6 +28,12 @@ pub struct Position {
     pub seq: i64,
     /// Digest of its payload; of the epoch's text before the first.
     pub head: Digest,
+}
+
+impl From<&deny_batches::Batch> for Position {
+    fn from(batch: &deny_batches::Batch) -> Self {
+        Self { epoch: batch.epoch.clone(), seq: batch.seq, head: batch.head }
+    }
 }
 
 impl From<&Installation> for Position {

@@ -35,6 +35,28 @@ impl Metrics {
             "scrip_verifiers_farthest_behind",
             "Batches that the slowest connected verifier lacks"
         );
+        describe_gauge!("scrip_feed_most_followers", "Connections to it that there may be");
+        describe_gauge!(
+            "scrip_feed_kept_bytes",
+            Unit::Bytes,
+            "Frames kept for followers that are behind, once for all of them"
+        );
+        describe_gauge!(
+            "scrip_feed_most_kept_bytes",
+            Unit::Bytes,
+            "Beyond it whoever is behind is cut"
+        );
+        describe_gauge!(
+            "scrip_feed_most_follower_bytes",
+            Unit::Bytes,
+            "What one follower can have buffered for it alone, here and in the kernel"
+        );
+        describe_counter!("scrip_feed_cut_total", "Followers cut because they were too far behind");
+        describe_counter!(
+            "scrip_feed_batches_total",
+            "Batches published, by what this process learned of them from"
+        );
+        describe_gauge!("scrip_feed_snapshot_bytes", Unit::Bytes, "The newest snapshot's blob");
         describe_counter!("scrip_shed_total", "Requests shed under load");
         describe_counter!("scrip_panics_total", "Panics caught in handlers");
         describe_counter!("scrip_audit_lost_total", "Refusals that are not in the audit log");

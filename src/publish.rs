@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use scrip_token::Digest;
 use serde::Deserialize;
@@ -116,15 +117,19 @@ pub async fn keys_document(
 /// A bare JWS (RFC 7515 section 9.2.1).
 pub(crate) const JOSE: &str = "application/jose";
 
-/// 200 with an `ETag`, or 304 (RFC 9110 section 13.1.2).
-fn cacheable(asked: &HeaderMap, media: &'static str, max_age: u64, body: Vec<u8>) -> Response {
+/// 200 with an `ETag`, or 304.
+fn cacheable(
+    asked: &HeaderMap,
+    media: &'static str,
+    max_age: u64,
+    body: impl Into<Bytes>,
+) -> Response {
+    let body = body.into();
     let tag = format!("\"{}\"", &Digest::of(&body).to_string()[..32]);
-    let known = asked
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|known| known.trim() == tag || known == "*"));
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() };
+    let mut response = match is_known(asked, &tag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => body.into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     let control = format!("public, max-age={max_age}");
@@ -134,6 +139,12 @@ fn cacheable(asked: &HeaderMap, media: &'static str, max_age: u64, body: Vec<u8>
         }
     }
     response
+}
+
+/// Whether whoever asks has this version already (RFC 9110 section 13.1.2).
+fn is_known(asked: &HeaderMap, tag: &str) -> bool {
+    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag || known == "*"))
 }
 
 /// A path or query that does not parse.

@@ -1,6 +1,7 @@
 //! Puts the service together, runs it, and ends it in order.
 
 mod prompt;
+mod sockets;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use crate::audit::Journal;
 use crate::bootstrap::{self, BootstrapError};
 use crate::caller::Doorkeeper;
 use crate::config::Config;
+use crate::deny::audience::{KEPT, Stage};
 use crate::deny::heartbeat::Pulse;
-use crate::deny::snapshot::Maker;
-use crate::deny::stream::{Audience, publish};
+use crate::deny::snapshot::Snapshots;
+use crate::deny::stream::publish;
 use crate::deny::{DenyList, epoch};
 use crate::metrics::Metrics;
 use crate::receipts::{Receipts, Sightings};
@@ -37,8 +39,10 @@ use prompt::Prompt;
 const DRAIN: Duration = Duration::from_secs(10);
 /// Longest time for the first bytes of a connection to arrive, and for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Largest head of a request, in bytes.
+/// Largest head of a request, in bytes, and most that a connection buffers each way.
 const MAX_HEAD: usize = 32 * 1024;
+/// Most followers that one process serves.
+const MAX_FOLLOWERS: u64 = 20_000;
 
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +106,10 @@ impl Listeners {
             });
             listener.map_err(|source| ServeError::Listen { address, source })
         };
-        Ok(Self { api: bind(config.listen)?, ops: bind(config.ops_listen)? })
+        let listeners = Self { api: bind(config.listen)?, ops: bind(config.ops_listen)? };
+        sockets::prepare(&listeners.api)
+            .map_err(|source| ServeError::Listen { address: config.listen, source })?;
+        Ok(listeners)
     }
 
     /// Where operations are served.
@@ -158,6 +165,7 @@ impl Service {
         };
         let deny = DenyList::new(config.issuer.clone(), signer.clone(), witness, (&row).into());
         epoch::resume(&store, &deny, &witnesses).await.map_err(BootstrapError::from)?;
+        let (stage, audience) = Stage::new(places(), deny.follow().borrow().clone());
         let deny = Arc::new(deny);
         let (recorder, recording) = Recorder::start(store.clone());
         let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());
@@ -173,8 +181,8 @@ impl Service {
             revoker,
             deny,
             pulse,
-            audience: Audience::default(),
-            snapshots: Maker::default(),
+            audience,
+            snapshots: Snapshots::default(),
             receipts,
             sightings,
             last_jwks: ArcSwapOption::empty(),
@@ -189,11 +197,16 @@ impl Service {
         tasks.spawn(publish(
             app.store.clone(),
             app.deny.clone(),
-            app.audience.clone(),
+            stage,
             beats,
             app.config.heartbeat,
             app.shutdown.clone(),
         ));
+        let keeper = app.clone();
+        tasks.spawn(async move {
+            let (store, list) = (keeper.store.clone(), keeper.deny.clone());
+            keeper.snapshots.keep(store, list, keeper.shutdown.clone()).await;
+        });
         tasks.spawn(upkeep::run(app.clone(), ended_versions));
         tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
         let writers = vec![recording, revoking, journaling, receiving, sighting];
@@ -262,6 +275,24 @@ impl Service {
         store.close().await;
         served.map(drop)
     }
+}
+
+/// How many may follow: some of the files that this process can open are left for everybody else.
+/// Says what they can cost.
+fn places() -> usize {
+    let descriptors = sockets::descriptors();
+    let places = MAX_FOLLOWERS.min(descriptors - descriptors / 8);
+    let each = 2 * MAX_HEAD + sockets::UNSENT as usize;
+    metrics::gauge!("scrip_feed_most_followers").set(places as f64);
+    metrics::gauge!("scrip_feed_most_kept_bytes").set(KEPT as f64);
+    metrics::gauge!("scrip_feed_most_follower_bytes").set(each as f64);
+    tracing::info!(
+        followers = places,
+        kept_bytes_for_all = KEPT,
+        buffered_bytes_for_each = each,
+        "feed: at most"
+    );
+    usize::try_from(places).unwrap_or(usize::MAX)
 }
 
 /// Bounds what a connection can cost before a request is there (slow heads, huge heads, floods of

@@ -8,6 +8,7 @@
 mod column;
 mod error;
 mod gate;
+mod listener;
 mod postgres;
 mod schema;
 mod session;
@@ -31,6 +32,7 @@ pub mod tokens;
 pub mod verifiers;
 
 pub use error::StoreError;
+pub use listener::{Listener, Numbered};
 pub use session::{Conn, Reader, Session, Tx, now_ms};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -56,9 +58,9 @@ pub enum Lock {
     Revoke,
     /// Changes what neither of them reads without locking its row.
     Admin,
-    /// Takes receipts, and excludes nobody. On Postgres it has the connections of revocation:
-    /// whoever waits for receipts does not wait behind mints.
-    Receipt,
+    /// Takes receipts, stores what the feed serves, and excludes nobody. On Postgres it has the
+    /// connections of revocation: whoever waits for receipts does not wait behind mints.
+    Feed,
 }
 
 impl Store {

@@ -39,6 +39,9 @@ const SLICE: u32 = 10_000;
 /// Batches are kept whole for so many seconds, and their heads for so many.
 const BATCHES: i64 = 15 * 60;
 const HEADS: i64 = 7 * 86_400;
+/// An entry is kept for so many seconds after it is over: never early, and longer than a snapshot
+/// that has it takes to be made.
+const OVER: i64 = 5 * 60;
 /// Recorded tokens, and answers under an `Idempotency-Key`.
 const TOKENS: i64 = 30 * 86_400;
 const ANSWERS: i64 = 86_400;
@@ -124,8 +127,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
         let mut tx = app.store.begin(Lock::Admin).await?;
         let now = tx.now_ms(clock::now_ms()).await? / 1000;
         let pruned = [
-            // An entry is kept a minute longer than anybody can need it: never early.
-            deny_entries::prune(&mut tx, now - 60, SLICE).await?,
+            deny_entries::prune(&mut tx, now - OVER, SLICE).await?,
             deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?,
             deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
             tokens::prune(&mut tx, now - TOKENS, SLICE).await?,

@@ -1,50 +1,53 @@
 //! The feed's publisher: renders each batch and heartbeat once and hands the bytes to everybody
 //! who follows.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{broadcast, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::audience::{Frame, Stage};
 use super::heartbeat::{Beat, beat};
 use super::{DenyList, Position, PublishError, epoch};
-use crate::store::{Store, deny_batches};
+use crate::store::{Numbered, Store, deny_batches};
 
-/// Frames that a follower may be behind before it is cut; it resumes where it was.
-const MAX_BEHIND: usize = 1024;
-/// How often other replicas' batches are looked for.
+/// After batches were sent, those that come within this time are sent together. One that comes
+/// alone never waits.
+const TICK: Duration = Duration::from_millis(5);
+/// How often other replicas' batches are looked for where nothing tells of them.
 const POLL: Duration = Duration::from_secs(1);
-/// Batches read at once.
+/// Batches read at once, and sent as one frame.
 const PAGE: u32 = 256;
-
-/// One event of the stream, rendered (WHATWG HTML section 9.2).
-#[derive(Clone, Debug)]
-pub struct Frame {
-    /// The bytes, ready to send.
-    pub bytes: Bytes,
-    /// What has been published once this has been sent.
-    pub position: Position,
-    /// Whether it is a batch, which is sent once; a heartbeat is sent to everybody.
-    pub is_batch: bool,
-}
+/// Time until a connection that was lost is made again: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
 
 impl Frame {
-    /// Renders a batch.
+    /// Renders batches as events (WHATWG HTML section 9.2), in their order; `None` where there
+    /// are none. Of a batch that was pruned there is nothing to send.
     #[must_use]
-    pub fn batch(position: Position, jws: &str) -> Self {
-        let Position { epoch, seq, .. } = &position;
-        let text = format!("event: batch\nid: {epoch}:{seq}\ndata: {jws}\n\n");
-        Self { bytes: text.into(), position, is_batch: true }
+    pub fn batches(batches: &[deny_batches::Batch]) -> Option<Self> {
+        let last = batches.last()?;
+        let mut text = String::new();
+        for batch in batches {
+            if let Some(jws) = &batch.jws {
+                let (epoch, seq) = (&batch.epoch, batch.seq);
+                // Writing to a text cannot fail.
+                let _ = write!(text, "event: batch\nid: {epoch}:{seq}\ndata: {jws}\n\n");
+            }
+        }
+        Some(Self { bytes: text.into(), position: last.into(), is_batches: true })
     }
 
     /// Renders a heartbeat.
     #[must_use]
     pub fn heartbeat(beat: &Beat) -> Self {
         let text = format!("event: heartbeat\ndata: {}\n\n", beat.jws);
-        Self { bytes: text.into(), position: beat.position.clone(), is_batch: false }
+        Self { bytes: text.into(), position: beat.position.clone(), is_batches: false }
     }
 
     /// Renders the hint that a follower cannot go on from where it is.
@@ -54,117 +57,161 @@ impl Frame {
     }
 }
 
-/// Everybody who follows.
-#[derive(Clone)]
-pub struct Audience(broadcast::Sender<Frame>);
-
-impl Default for Audience {
-    fn default() -> Self {
-        Self(broadcast::Sender::new(MAX_BEHIND))
-    }
-}
-
-impl Audience {
-    /// Joins; frames from now on are received.
-    #[must_use]
-    pub fn join(&self) -> broadcast::Receiver<Frame> {
-        self.0.subscribe()
-    }
-
-    /// How many follow.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.0.receiver_count()
-    }
-}
-
-/// Publishes until it is cancelled: batches as they are announced or found, heartbeats every so
-/// many seconds. A heartbeat follows the batches that it counts.
+/// Publishes until it is cancelled: batches as they are announced, told of or found, heartbeats
+/// every so many seconds. A heartbeat follows the batches that it counts.
 pub async fn publish(
     store: Store,
     list: Arc<DenyList>,
-    audience: Audience,
+    stage: Stage,
     pulse: watch::Sender<Option<Beat>>,
     every: u64,
     shutdown: CancellationToken,
 ) {
-    let mut announced = list.follow();
-    let mut sent = announced.borrow_and_update().clone();
-    let mut heart = tokio::time::interval(Duration::from_secs(every));
-    let mut poll = tokio::time::interval(POLL);
-    heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (told, committed) = watch::channel(None);
+    let sent = list.follow().borrow().clone();
+    let publisher = Publisher { store: store.clone(), list, stage, pulse, every, sent };
+    let publishing = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = publisher.run(committed) => {}
+        }
+    };
+    let listening = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = listen(&store, &told) => {}
+        }
+    };
+    tokio::join!(publishing, listening);
+}
+
+/// Passes on what the database tells of. While nobody listens, batches are found by looking.
+async fn listen(store: &Store, told: &watch::Sender<Option<Numbered>>) {
+    let mut retry = FIRST_RETRY;
     loop {
-        let is_beat = tokio::select! {
-            () = shutdown.cancelled() => return,
-            changed = announced.changed() => match changed {
-                Ok(()) => false,
-                Err(_) => return,
+        let lost = match store.listen().await {
+            Ok(mut listener) => loop {
+                match listener.next().await {
+                    Ok(numbered) => {
+                        retry = FIRST_RETRY;
+                        told.send_replace(Some(numbered));
+                    }
+                    Err(error) => break error,
+                }
             },
-            _ = heart.tick() => true,
-            _ = poll.tick() => false,
+            Err(error) => error,
         };
-        announced.borrow_and_update();
-        // The heartbeat is made first: whatever it counts is then found and sent before it.
-        let made = if is_beat { Some(beat(&store, &list, every).await) } else { None };
-        if let Err(error) = catch_up(&store, &list, &audience, &mut sent).await {
-            tracing::warn!(%error, "batches cannot be read");
-            if matches!(error, PublishError::Lost) {
-                // Another replica may be doing the same; whoever comes second finds it done.
-                if let Err(error) = epoch::renew(&store, &list).await {
-                    tracing::error!(%error, "no new epoch yet");
-                }
-            }
-            continue;
-        }
-        // What another replica has revoked wakes those who wait here too.
-        list.announce(sent.clone());
-        match made {
-            Some(Ok(made)) => {
-                if let Err(error) = list.attest_keys_of(&store, made.keys).await {
-                    tracing::error!(%error, "no witness of what was published");
-                }
-                pulse.send_replace(Some(made.clone()));
-                metrics::gauge!("scrip_followers").set(audience.size() as f64);
-                let _ = audience.0.send(Frame::heartbeat(&made));
-            }
-            Some(Err(error)) => tracing::warn!(%error, "no heartbeat"),
-            None => {}
-        }
+        tracing::warn!(error = %lost, "nothing tells of other replicas' batches; looking for them");
+        sleep(retry).await;
+        retry = LAST_RETRY.min(retry * 2);
     }
 }
 
-async fn catch_up(
-    store: &Store,
-    list: &DenyList,
-    audience: &Audience,
-    sent: &mut Position,
-) -> Result<(), PublishError> {
-    let mut session = store.read_reserved().await?;
-    let row = list.row(&mut session).await?;
-    if row.epoch != sent.epoch {
-        sent.epoch = row.epoch;
-        sent.seq = 0;
+struct Publisher {
+    store: Store,
+    list: Arc<DenyList>,
+    stage: Stage,
+    pulse: watch::Sender<Option<Beat>>,
+    every: u64,
+    sent: Position,
+}
+
+impl Publisher {
+    async fn run(mut self, mut committed: watch::Receiver<Option<Numbered>>) {
+        let mut announced = self.list.follow();
+        let mut heart = tokio::time::interval(Duration::from_secs(self.every));
+        let mut poll = tokio::time::interval(POLL);
+        heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let woken = tokio::select! {
+                Ok(()) = announced.changed() => "announced",
+                Ok(()) = committed.changed() => "told",
+                _ = heart.tick() => "heartbeat",
+                _ = poll.tick() => "polled",
+            };
+            let is_known = match woken {
+                "announced" => {
+                    let Position { epoch, seq, .. } = &*announced.borrow_and_update();
+                    self.is_sent(epoch, *seq)
+                }
+                "told" => {
+                    let told = committed.borrow_and_update();
+                    told.as_ref().is_some_and(|told| self.is_sent(&told.epoch, told.seq))
+                }
+                _ => false,
+            };
+            if is_known {
+                continue;
+            }
+            // The heartbeat is made first: whatever it counts is then found and sent before it.
+            let made = match woken {
+                "heartbeat" => Some(beat(&self.store, &self.list, self.every).await),
+                _ => None,
+            };
+            let found = match self.catch_up().await {
+                Ok(found) => found,
+                Err(PublishError::Lost) => {
+                    // Another replica may be doing the same; whoever comes second finds it done.
+                    if let Err(error) = epoch::renew(&self.store, &self.list).await {
+                        tracing::error!(%error, "no new epoch yet");
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "batches cannot be read");
+                    continue;
+                }
+            };
+            match made {
+                Some(Ok(made)) => {
+                    if let Err(error) = self.list.attest_keys_of(&self.store, made.keys).await {
+                        tracing::error!(%error, "no witness of what was published");
+                    }
+                    self.pulse.send_replace(Some(made.clone()));
+                    self.stage.publish(Frame::heartbeat(&made));
+                }
+                Some(Err(error)) => tracing::warn!(%error, "no heartbeat"),
+                None => {}
+            }
+            if found > 0 {
+                metrics::counter!("scrip_feed_batches_total", "by" => woken).increment(found);
+                // What another replica has revoked wakes those who wait here too.
+                self.list.announce(self.sent.clone());
+                sleep(TICK).await;
+            }
+        }
     }
-    loop {
-        let batches = deny_batches::after(&mut session, &sent.epoch, sent.seq, PAGE).await?;
-        let full = batches.len() == PAGE as usize;
-        if let Some(last) = batches.last() {
-            let last = Position { epoch: last.epoch.clone(), seq: last.seq, head: last.head };
+
+    fn is_sent(&self, epoch: &str, seq: i64) -> bool {
+        epoch == self.sent.epoch && seq <= self.sent.seq
+    }
+
+    /// Publishes what the database has beyond what was sent; says how many batches.
+    async fn catch_up(&mut self) -> Result<u64, PublishError> {
+        let mut session = self.store.read_reserved().await?;
+        let mut found = 0;
+        loop {
+            let Position { epoch, seq, .. } = &self.sent;
+            let batches = deny_batches::after(&mut session, epoch, *seq, PAGE).await?;
+            let Some(last) = batches.last() else {
+                // Once nothing is left in the epoch that we are in, there may be another.
+                let row = self.list.row(&mut session).await?;
+                if row.epoch == self.sent.epoch {
+                    return Ok(found);
+                }
+                (self.sent.epoch, self.sent.seq) = (row.epoch, 0);
+                continue;
+            };
+            self.sent = last.into();
             // Followers are worth more than the witness: they get what is revoked in any case.
-            if let Err(error) = list.attest(&last).await {
+            if let Err(error) = self.list.attest(&self.sent).await {
                 tracing::error!(%error, "no witness of what others revoked");
             }
-        }
-        for batch in batches {
-            *sent = Position { epoch: batch.epoch, seq: batch.seq, head: batch.head };
-            if let Some(jws) = &batch.jws {
-                // Nobody following is no error.
-                let _ = audience.0.send(Frame::batch(sent.clone(), jws));
+            found += batches.len() as u64;
+            if let Some(frame) = Frame::batches(&batches) {
+                self.stage.publish(frame);
             }
-        }
-        if !full {
-            return Ok(());
         }
     }
 }

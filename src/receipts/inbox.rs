@@ -161,7 +161,7 @@ async fn settle(store: &Store, group: BTreeMap<Name, Waiting>, taken: &watch::Se
 }
 
 async fn commit(store: &Store, acks: &[Ack]) -> Result<Vec<Result<(), NotTaken>>, StoreError> {
-    let mut tx = store.begin(Lock::Receipt).await?;
+    let mut tx = store.begin(Lock::Feed).await?;
     let mut known = Known::read(&mut tx, acks).await?;
     let (mut said, mut moved) = (Vec::new(), Vec::new());
     let settled = acks

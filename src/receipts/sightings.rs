@@ -59,7 +59,7 @@ impl Sightings {
 }
 
 async fn write(store: &Store, sighting: &Sighting) -> Result<(), StoreError> {
-    let mut tx = store.begin(Lock::Receipt).await?;
+    let mut tx = store.begin(Lock::Feed).await?;
     let now = tx.now_ms(clock::now_ms()).await? / 1000;
     match sighting {
         Sighting::Keys => sightings::note(&mut tx, "keys", "", now).await?,

@@ -49,7 +49,8 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Those that follow `seq`, in order, heads alone included.
+/// Those that follow `seq`, in order, heads alone included: `limit` at most, and none beyond the
+/// first MiB.
 ///
 /// # Errors
 /// As any statement.
@@ -59,7 +60,10 @@ pub async fn after(
     seq: i64,
     limit: u32,
 ) -> Result<Vec<Batch>, StoreError> {
-    let sql = "SELECT * FROM deny_batches WHERE epoch = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    let sql = "SELECT epoch, seq, at, head, jws FROM (SELECT page.*, \
+               sum(length(jws)) OVER (ORDER BY seq) - length(jws) AS before_it FROM \
+               (SELECT * FROM deny_batches WHERE epoch = $1 AND seq > $2 ORDER BY seq LIMIT $3) \
+               AS page) AS sized WHERE coalesce(before_it, 0) < 1048576 ORDER BY seq";
     Ok(on!(from, |c| sqlx::query_as(sql)
         .bind(epoch)
         .bind(seq)

@@ -20,8 +20,28 @@ pub struct Snapshot {
     pub manifest: String,
 }
 
-/// Records a snapshot. A blob that is there already, because nothing in it has changed, gets the
-/// newer manifest.
+/// Gives a blob that is there already, because nothing in it has changed, its newer manifest; false
+/// where there is no such blob.
+///
+/// # Errors
+/// As any statement.
+pub async fn renew(tx: &mut Tx, snapshot: &Snapshot) -> Result<bool, StoreError> {
+    let sql = "UPDATE deny_snapshots SET epoch = $2, seq = $3, at = $4, manifest = $5 \
+               WHERE sha256 = $1";
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(snapshot.sha256.as_bytes().as_slice())
+        .bind(&snapshot.epoch)
+        .bind(snapshot.seq)
+        .bind(snapshot.at)
+        .bind(&snapshot.manifest)
+        .execute(c)
+        .await?
+        .rows_affected()
+        == 1))
+}
+
+/// Records a snapshot. Where another replica was faster with the same blob, the later manifest
+/// counts.
 ///
 /// # Errors
 /// As any statement.

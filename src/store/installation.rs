@@ -65,14 +65,28 @@ pub async fn lock(tx: &mut Tx) -> Result<Option<Installation>, StoreError> {
     read(tx).await
 }
 
-/// Numbers a batch: `seq` becomes the last, `at_ms` the newest time on record.
+/// Numbers a batch: `seq` becomes the last, `at_ms` the newest time on record. Once that is
+/// committed, whoever listens ([`super::Store::listen`]) is told.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] unless `seq` follows the last one.
 pub async fn advance(tx: &mut Tx, seq: i64, head: &Digest, at_ms: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE installation SET seq = $1, head = $2, \
-               newest_ms = CASE WHEN newest_ms < $3 THEN $3 ELSE newest_ms END \
-               WHERE seq = $1 - 1";
+    macro_rules! advance {
+        ($tell:literal) => {
+            concat!(
+                "UPDATE installation SET seq = $1, head = $2, \
+                 newest_ms = CASE WHEN newest_ms < $3 THEN $3 ELSE newest_ms END \
+                 WHERE seq = $1 - 1",
+                $tell
+            )
+        };
+    }
+    let sql = match tx.conn() {
+        Conn::Sqlite(_) => advance!(""),
+        Conn::Postgres(_) => {
+            advance!(" RETURNING pg_notify('scrip_deny', epoch || ':' || seq)")
+        }
+    };
     let advanced = on!(tx, |c| sqlx::query(sql)
         .bind(seq)
         .bind(head.as_bytes().as_slice())

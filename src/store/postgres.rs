@@ -1,7 +1,7 @@
 use super::session::{Begun, heard};
 use super::{Lock, StoreError, Tx};
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgListener};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::time::Duration;
 
@@ -46,9 +46,19 @@ impl Postgres {
         })
     }
 
+    /// A connection that listens, in neither pool.
+    pub(super) async fn listener(&self) -> sqlx::Result<PgListener> {
+        let options = PgConnectOptions::clone(&self.reserved.connect_options());
+        let pool = PoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
+        // Whoever listens finds out that it did not for a while.
+        listener.eager_reconnect(false);
+        Ok(listener)
+    }
+
     pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
         let pool = match lock {
-            Lock::Revoke | Lock::Receipt => &self.reserved,
+            Lock::Revoke | Lock::Feed => &self.reserved,
             Lock::Mint | Lock::Admin => &self.general,
         };
         // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
@@ -61,7 +71,7 @@ impl Postgres {
                  pg_advisory_xact_lock_shared($1)"
             }
             Lock::Revoke => "SELECT pg_advisory_xact_lock($1)",
-            Lock::Admin | Lock::Receipt => return Ok(Tx(Begun::Postgres(tx))),
+            Lock::Admin | Lock::Feed => return Ok(Tx(Begun::Postgres(tx))),
         };
         heard(sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx)).await?;
         Ok(Tx(Begun::Postgres(tx)))

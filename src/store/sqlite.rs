@@ -53,7 +53,7 @@ impl Sqlite {
     pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
         let (pace, patience) = match lock {
             Lock::Revoke => (Pace::Hurried, PATIENCE_TO_REVOKE),
-            Lock::Mint | Lock::Admin | Lock::Receipt => (Pace::Ordinary, PATIENCE),
+            Lock::Mint | Lock::Admin | Lock::Feed => (Pace::Ordinary, PATIENCE),
         };
         let turn = tokio::time::timeout(patience, self.gate.enter(pace))
             .await

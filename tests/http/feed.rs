@@ -63,8 +63,18 @@ async fn a_snapshot_names_a_blob_that_is_what_it_says() {
         );
         assert_eq!(response.bytes().await.unwrap(), part);
     }
-    for range in ["bytes=99999-", "bytes=5-1", "lines=1-2", "bytes=0-1,3-4"] {
+    for range in ["bytes=99999-", "bytes=5-1"] {
         get(path, &[("range", range)]).await.problem(416, "range-not-satisfiable");
+    }
+    let tag = format!("\"{}\"", said["sha256"].as_str().unwrap());
+    for (headers, status) in [
+        (&[("range", "lines=1-2")][..], StatusCode::OK),
+        (&[("range", "bytes=0-1,3-4")], StatusCode::OK),
+        (&[("range", "bytes=0-1"), ("if-range", "\"another\"")], StatusCode::OK),
+        (&[("range", "bytes=0-1"), ("if-range", &tag)], StatusCode::PARTIAL_CONTENT),
+        (&[("range", "bytes=0-1"), ("if-none-match", &tag)], StatusCode::NOT_MODIFIED),
+    ] {
+        assert_eq!(get(path, headers).await.status, status, "{headers:?}");
     }
     for unknown in ["x".to_owned(), "A".repeat(64), "0".repeat(64), "..%2fsnapshot".to_owned()] {
         get(&format!("/v1/deny/blobs/{unknown}"), &[]).await.problem(404, "not-found");
@@ -83,6 +93,8 @@ async fn batches_are_handed_out_from_anywhere_and_waited_for() {
     };
     let none = batches(0, "respond-async").await;
     assert_eq!(none.header("cache-control"), "no-store");
+    assert_eq!(none.header("preference-applied"), "");
+    assert_eq!(batches(0, "handling=strict, wait=0").await.header("preference-applied"), "wait=0");
     let heartbeat = none.json()["heartbeat"].clone();
     let whole = json!({"epoch": epoch, "batches": [], "heartbeat": heartbeat, "more": false});
     assert_eq!(none.json(), whole);
@@ -267,7 +279,7 @@ async fn only_who_may_follow_follows() {
     assert_eq!(Reply::to(open).await.status, StatusCode::OK);
 }
 
-fn ask(
+pub(super) fn ask(
     api: &Api,
     who: &Client,
     path: &str,
@@ -294,29 +306,29 @@ fn bytes(jws: &str) -> Vec<u8> {
     scrip_token::compact::from_base64url(payload).unwrap()
 }
 
-fn payload(jws: &str) -> Value {
+pub(super) fn payload(jws: &str) -> Value {
     serde_json::from_slice(&bytes(jws)).unwrap()
 }
 
 /// Server-sent events (WHATWG HTML section 9.2), as they come.
-struct Events {
+pub(super) struct Events {
     body: std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>>>>,
     text: String,
 }
 
-struct Event {
-    name: String,
-    id: String,
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) id: String,
     data: String,
 }
 
 impl Events {
-    fn of(response: Response) -> Self {
+    pub(super) fn of(response: Response) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         Self { body: Box::pin(response.bytes_stream()), text: String::new() }
     }
 
-    async fn next(&mut self) -> Event {
+    pub(super) async fn next(&mut self) -> Event {
         loop {
             if let Some((frame, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
@@ -334,7 +346,7 @@ impl Events {
         }
     }
 
-    async fn named(&mut self, name: &str) -> Event {
+    pub(super) async fn named(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await;
             if event.name == name {

@@ -17,4 +17,5 @@ mod recorder;
 mod revoke;
 mod selectors;
 mod serve;
+mod slow;
 mod tls;

@@ -3,11 +3,13 @@ use scrip::store::deny_batches::{self, Batch};
 use scrip::store::deny_entries::{self, Cut, Entry};
 use scrip::store::deny_snapshots::{self, Snapshot};
 use scrip::store::installation::{self, Installation};
-use scrip::store::{Lock, StoreError};
+use scrip::store::{Listener, Lock, Numbered, StoreError};
 use scrip_token::Digest;
+use std::time::Duration;
 
 on_both![
     batches_follow_each_other,
+    a_page_of_batches_is_bounded_in_bytes,
     n76_batches_shrink_to_heads_and_the_last_one_stays,
     entries_come_back_in_order,
     a_cut_is_the_latest_that_still_stands,
@@ -24,6 +26,17 @@ fn digest(n: i64) -> Digest {
 fn batch(seq: i64) -> Batch {
     let jws = Some(format!("jws {seq}"));
     Batch { epoch: EPOCH.to_owned(), seq, at: seq, head: digest(seq), jws }
+}
+
+fn numbering(seq: i64) -> Installation {
+    Installation {
+        issuer: "https://sts.example".to_owned(),
+        epoch: EPOCH.to_owned(),
+        seq,
+        head: digest(seq),
+        keys_version: 0,
+        created: 1,
+    }
 }
 
 async fn batches_follow_each_other(store: &Fresh) {
@@ -48,17 +61,24 @@ async fn batches_follow_each_other(store: &Fresh) {
     assert!(matches!(twice, Err(StoreError::Conflict)), "one content for each number: {twice:?}");
 }
 
+async fn a_page_of_batches_is_bounded_in_bytes(store: &Fresh) {
+    let large = |seq| Batch { jws: Some("x".repeat(600_000)), ..batch(seq) };
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    for seq in 1..=4 {
+        deny_batches::insert(&mut tx, &large(seq)).await.unwrap();
+    }
+    deny_batches::insert(&mut tx, &Batch { jws: Some("x".repeat(2 << 20)), ..batch(5) })
+        .await
+        .unwrap();
+    for (after, page) in [(0, &[1, 2][..]), (2, &[3, 4]), (4, &[5]), (5, &[])] {
+        let found = deny_batches::after(&mut tx, EPOCH, after, 9).await.unwrap();
+        assert_eq!(found.iter().map(|batch| batch.seq).collect::<Vec<_>>(), page);
+    }
+}
+
 async fn n76_batches_shrink_to_heads_and_the_last_one_stays(store: &Fresh) {
-    let row = Installation {
-        issuer: "https://sts.example".to_owned(),
-        epoch: EPOCH.to_owned(),
-        seq: 3,
-        head: digest(3),
-        keys_version: 0,
-        created: 1,
-    };
     let mut tx = store.begin(Lock::Admin).await.unwrap();
-    installation::create(&mut tx, &row).await.unwrap();
+    installation::create(&mut tx, &numbering(3)).await.unwrap();
     for seq in [1, 2, 3] {
         deny_batches::insert(&mut tx, &batch(seq)).await.unwrap();
     }
@@ -154,6 +174,49 @@ async fn a_cut_is_the_latest_that_still_stands(store: &Fresh) {
     }
 }
 
+/// What is told of the commits of other processes.
+async fn told(store: &Fresh, listener: &mut Listener) -> Numbered {
+    let told = tokio::time::timeout(Duration::from_secs(60), listener.next()).await;
+    told.unwrap_or_else(|_| panic!("nothing is told of {}", store.url)).unwrap()
+}
+
+#[tokio::test]
+async fn on_postgres_commits_are_told_of_in_their_order_and_nothing_else_is() {
+    let store = Fresh::postgres().await;
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    installation::create(&mut tx, &numbering(0)).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut listener = store.listen().await.unwrap();
+    let numbered = |seq| Numbered { epoch: EPOCH.to_owned(), seq };
+
+    let mut given_up = store.begin(Lock::Revoke).await.unwrap();
+    installation::advance(&mut given_up, 1, &digest(1), 0).await.unwrap();
+    drop(given_up);
+    for last in [2, 4] {
+        let mut tx = store.begin(Lock::Revoke).await.unwrap();
+        for seq in last - 1..=last {
+            installation::advance(&mut tx, seq, &digest(seq), 0).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+    // Had the one that was given up been told of, it would have come first.
+    for seq in 1..=4 {
+        assert_eq!(told(&store, &mut listener).await, numbered(seq));
+    }
+
+    // Whoever has lost its connection is told so, and listens anew.
+    let all = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    store.sql(all).await;
+    let lost = tokio::time::timeout(Duration::from_secs(60), listener.next()).await.unwrap();
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+    let mut listener = store.listen().await.unwrap();
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    installation::advance(&mut tx, 5, &digest(5), 0).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(told(&store, &mut listener).await, numbered(5));
+}
+
 async fn n76_entries_are_pruned_when_they_are_over(store: &Fresh) {
     let entries = [
         entry(1, 0, "jti:a", None, Some(10)),
@@ -191,7 +254,11 @@ async fn two_snapshots_are_kept(store: &Fresh) {
 
     // Entries came and went, and the blob is what it was before.
     let again = Snapshot { sha256: digest(1), ..snapshot(7) };
-    deny_snapshots::insert(&mut tx, &again, &vec![1; 100_000]).await.unwrap();
+    assert!(deny_snapshots::renew(&mut tx, &again).await.unwrap());
     assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), Some(again));
+    assert!(!deny_snapshots::renew(&mut tx, &snapshot(9)).await.unwrap(), "there is no such blob");
+    let later = Snapshot { sha256: digest(1), ..snapshot(8) };
+    deny_snapshots::insert(&mut tx, &later, &vec![1; 100_000]).await.unwrap();
+    assert_eq!(deny_snapshots::latest(&mut tx).await.unwrap(), Some(later));
     assert_eq!(deny_snapshots::prune(&mut tx).await.unwrap(), 0);
 }

@@ -29,7 +29,7 @@ async fn events(store: &Store) -> usize {
 }
 
 async fn what_is_not_committed_was_never_there(store: &Fresh) {
-    for lock in [Lock::Mint, Lock::Revoke, Lock::Admin] {
+    for lock in [Lock::Mint, Lock::Revoke, Lock::Admin, Lock::Feed] {
         let mut tx = store.begin(lock).await.unwrap();
         audit::insert_many(&mut tx, &[event(1)]).await.unwrap();
         assert_eq!(events(store).await, 0, "{lock:?}: seen before the commit");
@@ -218,7 +218,7 @@ async fn n112_connections_that_died_are_replaced() {
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
         .await;
-    for lock in [Lock::Mint, Lock::Revoke, Lock::Admin] {
+    for lock in [Lock::Mint, Lock::Revoke, Lock::Admin, Lock::Feed] {
         store.begin(lock).await.unwrap().commit().await.unwrap();
     }
 }
@@ -233,6 +233,7 @@ async fn n114_revocation_has_connections_of_its_own() {
     let refused = store.begin(Lock::Mint).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     drop(store.read_reserved().await.unwrap());
+    store.begin(Lock::Feed).await.unwrap().commit().await.unwrap();
     store.begin(Lock::Revoke).await.unwrap().commit().await.unwrap();
 }
 

@@ -36,7 +36,7 @@ fn at(client: &str, verifier: &str, epoch: &str, seq: i64, ms: i64) -> Verifier 
 }
 
 async fn put(store: &Fresh, rows: &[Verifier]) {
-    let mut tx = store.begin(Lock::Receipt).await.unwrap();
+    let mut tx = store.begin(Lock::Feed).await.unwrap();
     verifiers::put_many(&mut tx, rows).await.unwrap();
     acks::insert_many(&mut tx, rows).await.unwrap();
     tx.commit().await.unwrap();
@@ -87,7 +87,7 @@ async fn verifiers_are_found_counted_and_forgotten(store: &Fresh) {
     put(store, &rows).await;
     assert_eq!(all(store).await, rows, "in order of names");
 
-    let mut tx = store.begin(Lock::Receipt).await.unwrap();
+    let mut tx = store.begin(Lock::Feed).await.unwrap();
     let names = [("acme/b", "a"), ("acme/b", "z"), ("acme/a", "z")];
     let mut found = verifiers::by_names(&mut tx, &names).await.unwrap();
     found.sort_by(|a, b| a.name().cmp(&b.name()));
@@ -108,7 +108,7 @@ async fn verifiers_are_found_counted_and_forgotten(store: &Fresh) {
 async fn hostile_names_are_names(store: &Fresh) {
     let rows: Vec<Verifier> = HOSTILE.iter().map(|text| at(text, text, EPOCH, 1, 1000)).collect();
     put(store, &rows).await;
-    let mut tx = store.begin(Lock::Receipt).await.unwrap();
+    let mut tx = store.begin(Lock::Feed).await.unwrap();
     for text in HOSTILE {
         let found = verifiers::by_names(&mut tx, &[(text, text)]).await.unwrap();
         assert_eq!(found, [at(text, text, EPOCH, 1, 1000)]);
@@ -159,7 +159,7 @@ async fn acks_are_pruned_by_age(store: &Fresh) {
 }
 
 async fn who_is_silent_is_noticed(store: &Fresh) {
-    let mut tx = store.begin(Lock::Receipt).await.unwrap();
+    let mut tx = store.begin(Lock::Feed).await.unwrap();
     assert!(!sightings::any_silent(&mut tx, 0).await.unwrap());
     sightings::note(&mut tx, "feed", "acme/gw", 100).await.unwrap();
     assert!(sightings::any_silent(&mut tx, 100).await.unwrap());

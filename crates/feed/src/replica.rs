@@ -255,6 +255,8 @@ impl Replica {
         }
         self.standing.witness(manifest.iat, now);
         self.standing.refresh(manifest.iat, now);
+        // It may be older than our request for it: only a heartbeat says that nothing is missing.
+        self.standing.behind = true;
         self.prune();
         Outcome::Applied
     }

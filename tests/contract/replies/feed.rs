@@ -73,7 +73,8 @@ pub async fn deny_list(session: &Session) {
     let manifest = payload(&reply.body);
 
     let blob = || session.get(manifest["blob"].as_str().expect("a path"));
-    session.expect(200, blob()).await;
+    let reply = session.expect(200, blob()).await;
+    session.expect(304, blob().header("If-None-Match", reply.header("etag"))).await;
     session.expect(206, blob().header("Range", "bytes=0-7")).await;
     session.expect(416, blob().header("Range", "bytes=99999999-")).await;
     session.expect(404, session.get(&format!("/v1/deny/blobs/{}", "0".repeat(64)))).await;

@@ -1,0 +1,186 @@
+//! Everybody who follows. What is published is rendered once and kept once, in a ring of so many
+//! bytes that all share; a follower is a place in it. Nobody waits for anybody: whoever falls out
+//! of the ring is cut, and resumes where it was.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::Position;
+
+/// Bytes of frames that are kept for those who are behind; one frame may be more.
+pub const KEPT: usize = 8 << 20;
+
+/// Some of the stream, rendered.
+#[derive(Debug)]
+pub struct Frame {
+    /// The bytes, ready to send.
+    pub bytes: Bytes,
+    /// What has been published once this has been sent.
+    pub position: Position,
+    /// Whether it is batches, which are sent once; a heartbeat is sent to everybody.
+    pub is_batches: bool,
+}
+
+/// The half that publishes. Without it, all who follow are at the end.
+pub struct Stage {
+    hall: Arc<Hall>,
+    published: watch::Sender<u64>,
+}
+
+/// The half that lets followers in.
+#[derive(Clone)]
+pub struct Audience {
+    hall: Arc<Hall>,
+    published: watch::Receiver<u64>,
+}
+
+/// One follower's place.
+pub struct Seat {
+    hall: Arc<Hall>,
+    published: watch::Receiver<u64>,
+    /// How many frames of all that there ever were it has had or does not want.
+    taken: u64,
+}
+
+struct Hall {
+    places: usize,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    frames: VecDeque<Arc<Frame>>,
+    bytes: usize,
+    published: u64,
+    position: Position,
+    seats: usize,
+}
+
+impl Hall {
+    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stage {
+    /// Both halves: so many places, and `position` published so far.
+    #[must_use]
+    pub fn new(places: usize, position: Position) -> (Self, Audience) {
+        let frames = VecDeque::new();
+        let inside = Inside { frames, bytes: 0, published: 0, position, seats: 0 };
+        let hall = Arc::new(Hall { places, inside: Mutex::new(inside) });
+        let (sender, published) = watch::channel(0);
+        (Self { hall: hall.clone(), published: sender }, Audience { hall, published })
+    }
+
+    /// Sends a frame to all who follow.
+    pub fn publish(&self, frame: Frame) {
+        let mut inside = self.hall.inside();
+        inside.bytes += frame.bytes.len();
+        inside.position.clone_from(&frame.position);
+        inside.frames.push_back(Arc::new(frame));
+        while inside.bytes > KEPT && inside.frames.len() > 1 {
+            let oldest = inside.frames.pop_front().map_or(0, |frame| frame.bytes.len());
+            inside.bytes -= oldest;
+        }
+        inside.published += 1;
+        let published = inside.published;
+        metrics::gauge!("scrip_feed_kept_bytes").set(inside.bytes as f64);
+        drop(inside);
+        self.published.send_replace(published);
+    }
+}
+
+impl Audience {
+    /// A place, which receives what is published from now on; `None` where all are taken.
+    #[must_use]
+    pub fn join(&self) -> Option<Seat> {
+        let mut inside = self.hall.inside();
+        if inside.seats == self.hall.places {
+            return None;
+        }
+        inside.seats += 1;
+        metrics::gauge!("scrip_followers").set(inside.seats as f64);
+        let taken = inside.published;
+        drop(inside);
+        Some(Seat { hall: self.hall.clone(), published: self.published.clone(), taken })
+    }
+}
+
+impl Seat {
+    /// Passes over what has been published; says where that got to. What follows is received.
+    pub fn skip(&mut self) -> Position {
+        let inside = self.hall.inside();
+        self.taken = inside.published;
+        inside.position.clone()
+    }
+
+    /// The next frame; `None` where this follower has fallen out of the ring, or nobody publishes
+    /// any more. Cancelling loses nothing.
+    pub async fn next(&mut self) -> Option<Arc<Frame>> {
+        while *self.published.borrow_and_update() <= self.taken {
+            self.published.changed().await.ok()?;
+        }
+        let inside = self.hall.inside();
+        let behind = usize::try_from(inside.published - self.taken).unwrap_or(usize::MAX);
+        let Some(place) = inside.frames.len().checked_sub(behind) else {
+            metrics::counter!("scrip_feed_cut_total").increment(1);
+            return None;
+        };
+        self.taken += 1;
+        inside.frames.get(place).cloned()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inside = self.hall.inside();
+        inside.seats -= 1;
+        metrics::gauge!("scrip_followers").set(inside.seats as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use scrip_token::Digest;
+
+    use super::*;
+
+    fn position(seq: i64) -> Position {
+        let epoch = "01a1ee56-5e7b-7fff-bfff-ffffffffffff".to_owned();
+        Position { epoch, seq, head: Digest::of(b"") }
+    }
+
+    fn frame(seq: i64, size: usize) -> Frame {
+        Frame { bytes: vec![b'x'; size].into(), position: position(seq), is_batches: true }
+    }
+
+    #[tokio::test]
+    async fn n87_whoever_does_not_drain_is_cut_and_nobody_waits_for_it() {
+        const SIZE: usize = 1 << 20;
+        let (stage, audience) = Stage::new(2, position(0));
+        let (mut idle, mut busy) = (audience.join().unwrap(), audience.join().unwrap());
+        assert!(audience.join().is_none(), "both places are taken");
+        let many = 10 * (KEPT / SIZE) as i64;
+        for seq in 1..=many {
+            stage.publish(frame(seq, SIZE));
+            assert_eq!(busy.next().await.unwrap().position.seq, seq);
+            assert!(stage.hall.inside().bytes <= KEPT);
+        }
+        assert!(busy.next().now_or_never().is_none(), "there is no more");
+        assert!(idle.next().await.is_none(), "cut");
+        drop(idle);
+
+        // It resumes in a place of its own, from where the ring is now.
+        let mut resumed = audience.join().unwrap();
+        assert_eq!(resumed.skip(), position(many));
+        stage.publish(frame(many + 1, 3 * KEPT));
+        assert_eq!(resumed.next().await.unwrap().position.seq, many + 1, "larger than the ring");
+        drop(stage);
+        assert!(resumed.next().await.is_none(), "nobody publishes any more");
+    }
+}

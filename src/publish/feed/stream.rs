@@ -1,0 +1,139 @@
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use scrip_token::Jti;
+
+use super::super::malformed;
+use super::{follower, read};
+use crate::app::App;
+use crate::deny::audience::{Frame, Seat};
+use crate::error::{Failure, Problem};
+use crate::router::Arrival;
+use crate::store::Store;
+
+/// `GET /v1/deny/stream`: server-sent events `heartbeat`, `batch` and `reset`. A heartbeat comes
+/// first. `Last-Event-ID` (`epoch:seq`) resumes; without it the stream begins at the head. Whoever
+/// is too slow is cut, and resumes. 400, 401, 403, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn stream(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    follower(&app, &headers, arrival).await?;
+    let seat = app.audience.join();
+    let seat = seat.ok_or_else(|| Problem(Failure::unavailable("too many followers", 30)))?;
+    let every = app.config.heartbeat;
+    let beat = app.pulse.after(arrival.at, &app.store, &app.deny, every).await?;
+    let sent = match headers.get("last-event-id") {
+        None => (beat.position.epoch.clone(), beat.position.seq),
+        Some(id) => event_id(id).ok_or_else(|| malformed("Last-Event-ID is `epoch:seq`"))?,
+    };
+    let opening = Some(Frame::heartbeat(&beat).bytes);
+    let following = Following { opening, behind: Some(app.store.clone()), sent, seat };
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(following.events())).into_response())
+}
+
+/// A stream under way. What it has in memory of its own is this, and nothing of what it sends.
+struct Following {
+    /// The heartbeat that comes first.
+    opening: Option<Bytes>,
+    /// Where the batches are that it has yet to be sent before it is as far as everybody else.
+    behind: Option<Store>,
+    /// Epoch and number of the last batch that it has.
+    sent: (String, i64),
+    seat: Seat,
+}
+
+enum Event {
+    Next(Bytes),
+    Last(Bytes),
+}
+
+impl Following {
+    fn events(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(Some(self), |following| async move {
+            let mut following = following?;
+            match following.next().await? {
+                Event::Next(bytes) => Some((Ok(bytes), Some(following))),
+                Event::Last(bytes) => Some((Ok(bytes), None)),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        if let Some(heartbeat) = self.opening.take() {
+            return Some(Event::Next(heartbeat));
+        }
+        while let Some(store) = &self.behind {
+            // What is published while the database is read waits in the seat, and nothing else does.
+            let published = self.seat.skip();
+            // In a box: a follower has this in memory only while it reads.
+            let mut batches = match Box::pin(read(store, &self.sent.0, self.sent.1)).await {
+                Ok(Ok(page)) => page.batches,
+                Ok(Err(reason)) => return Some(Event::Last(Frame::reset(reason))),
+                Err(error) => {
+                    tracing::warn!(%error, "a follower is cut: it cannot be sent what it lacks");
+                    return None;
+                }
+            };
+            batches.retain(|batch| batch.seq <= published.seq || batch.epoch != published.epoch);
+            match Frame::batches(&batches) {
+                Some(frame) => {
+                    self.sent = (frame.position.epoch, frame.position.seq);
+                    return Some(Event::Next(frame.bytes));
+                }
+                None => self.behind = None,
+            }
+        }
+        loop {
+            let frame = self.seat.next().await?;
+            if frame.position.epoch != self.sent.0 {
+                return Some(Event::Last(Frame::reset("epoch")));
+            }
+            if !frame.is_batches {
+                return Some(Event::Next(frame.bytes.clone()));
+            }
+            if frame.position.seq > self.sent.1 {
+                self.sent.1 = frame.position.seq;
+                return Some(Event::Next(frame.bytes.clone()));
+            }
+        }
+    }
+}
+
+fn event_id(value: &HeaderValue) -> Option<(String, i64)> {
+    let (epoch, seq) = value.to_str().ok()?.split_once(':')?;
+    let epoch = Jti::parse(epoch).ok()?.to_string();
+    let seq = seq.parse().ok().filter(|seq| *seq >= 0)?;
+    Some((epoch, seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n89_odd_event_ids_are_refused() {
+        let epoch = "01a1ee56-5e7b-7fff-bfff-ffffffffffff";
+        let id = |text: &str| event_id(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(id(&format!("{epoch}:7")).unwrap().1, 7);
+        for bad in ["", "abc", "7", &format!("{epoch}:-1"), &format!("{epoch}:9223372036854775808")]
+        {
+            assert!(id(bad).is_none(), "{bad}");
+        }
+    }
+}
