@@ -241,6 +241,36 @@ async fn a_stream_begins_with_a_heartbeat_and_resumes_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_snapshot_grows_from_the_one_before_it_and_is_what_one_made_anew_would_be() {
+    let mut api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let mut tokens = Vec::new();
+    for _ in 0..4 {
+        tokens.push(api.token(&client).await.jti);
+    }
+    let blob = async |api: &Api, seq: u64| {
+        let said = payload(&newest_manifest(api, &gateway, seq).await.body);
+        let blob = Reply::to(ask(api, &gateway, said["blob"].as_str().unwrap(), &[])).await;
+        (said["count"].clone(), said["sha256"].clone(), blob.status)
+    };
+    api.revoke(json!({"jti": tokens[0]})).await;
+    assert_eq!(blob(&api, 1).await.0, 1);
+    api.revoke(json!({"client": "acme/billing"})).await;
+    api.revoke(json!({"jti": tokens[1]})).await;
+    assert_eq!(blob(&api, 3).await.0, 3);
+
+    // Across a restart, from the one in the database.
+    api = api.crash().await;
+    api.revoke(json!({"jti": tokens[2]})).await;
+    let grown = blob(&api, 4).await;
+    assert_eq!((&grown.0, grown.2), (&json!(4), StatusCode::OK));
+
+    api.sql("DELETE FROM deny_snapshots").await;
+    api = api.crash().await;
+    assert_eq!(blob(&api, 4).await, grown);
+}
+
+#[tokio::test]
 async fn n76_a_snapshot_keeps_what_is_over_for_a_minute() {
     let api = Api::start().await;
     let client = api.billing().await;
@@ -319,7 +349,7 @@ pub(super) struct Events {
 pub(super) struct Event {
     pub(super) name: String,
     pub(super) id: String,
-    data: String,
+    pub(super) data: String,
 }
 
 impl Events {

@@ -84,6 +84,35 @@ async fn n58_two_services_on_one_database_act_as_one() {
     acme.service.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_replica_revokes_the_other_is_told_of() {
+    let acme = Acme::found(Installation::on_postgres().await).await;
+    let other = acme.installation.replica();
+    let service = other.serve().await;
+    let http = acme.http();
+    let billing = acme.embedded("acme/billing").await;
+    let (_handle, at_other) = follow(&acme, &other).await;
+    for _ in 0..20 {
+        let minted = http.mint(&billing, &[], None).await.unwrap().body;
+        let token = minted["access_token"].as_str().unwrap();
+        assert!(!is_refused(&at_other, token));
+        let revoked = http.revoke(&acme.operator, json!({"jti": minted["jti"]})).await.unwrap();
+        assert_eq!(revoked.status, 201, "{revoked:?}");
+        until("the revocation arrives at the other", Duration::from_secs(20), async || {
+            is_refused(&at_other, token).then_some(())
+        })
+        .await;
+    }
+    // Looking for batches once a second finds some of them; it does not find each of them first.
+    let metrics = reqwest::get(format!("{}/metrics", other.ops_url())).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let of = "scrip_feed_batches_total{by=\"told\"} ";
+    let told = metrics.lines().find_map(|line| line.strip_prefix(of)).unwrap_or("0");
+    assert!(told.parse::<u64>().unwrap() >= 1, "{metrics}");
+    service.stop().await;
+    acme.service.stop().await;
+}
+
 /// A follower of the other replica's feed.
 async fn follow(acme: &Acme, other: &Installation) -> (scrip_feed::Handle, Reader) {
     let credential = Credential::Basic {

@@ -1,8 +1,10 @@
 use crate::contract::session::Session;
+use crate::harness::until::until;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What everybody may read.
 pub async fn published(session: &Session) {
@@ -67,10 +69,14 @@ pub async fn revocations(session: &Session) {
 
 /// Follows the deny list in each way.
 pub async fn deny_list(session: &Session) {
-    let reply = session.expect(200, session.get("/v1/deny/snapshot")).await;
-    let get = session.get("/v1/deny/snapshot").header("If-None-Match", reply.header("etag"));
-    session.expect(304, get).await;
-    let manifest = payload(&reply.body);
+    // Asking for it makes a newer one, once.
+    let snapshot = || session.get("/v1/deny/snapshot");
+    let manifest = until("the newest snapshot", Duration::from_secs(20), async || {
+        let reply = session.expect(200, snapshot()).await;
+        let known = snapshot().header("If-None-Match", reply.header("etag"));
+        (session.send(known).await.status == 304).then(|| payload(&reply.body))
+    })
+    .await;
 
     let blob = || session.get(manifest["blob"].as_str().expect("a path"));
     let reply = session.expect(200, blob()).await;
