@@ -1,6 +1,6 @@
 # `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
 # `make interop` - what others wrote against us; needs Python, node, Go and Java as well.
-# `make bench` - what verification costs, as ratios to baselines of the same run; wants a quiet machine.
+# `make bench` - what verifying and revoking cost, as ratios to baselines of the same run; wants a quiet machine.
 # `make fuzz` - each target of fuzz/ for FUZZ_SECONDS. `make mutants` - our checks broken one by one: do the tests notice?
 
 .PHONY: run test interop bench fuzz mutants
@@ -21,7 +21,9 @@ interop:
 	cargo test --test interop
 
 bench:
+	.ci/prepare postgres
 	cargo bench --package scrip-verify --bench main
+	cargo bench --package scrip --bench feed
 
 # Sanitizers are a nightly feature; RUSTC_BOOTSTRAP allows them to the compiler that builds the rest. What libFuzzer finds
 # it adds to the first corpus, so the committed one stays as it is.
