@@ -18,6 +18,8 @@ use crate::harness::cli::Cli;
 
 /// How many connect at a time.
 const AT_A_TIME: usize = 32;
+/// Far longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// By what the first event of a frame with a batch is known, and within how many bytes.
 const BATCH: &[u8] = b"event: batch";
 const HEAD: usize = 64;
@@ -75,7 +77,7 @@ impl Drains {
         let mut all = self.seen.all.subscribe();
         all.borrow_and_update();
         async move {
-            let received = tokio::time::timeout(Duration::from_secs(30), all.changed()).await;
+            let received = tokio::time::timeout(PATIENCE, all.changed()).await;
             received.expect("all receive it").expect("they are still there");
             all.borrow().1
         }
@@ -90,17 +92,20 @@ impl Probe {
         Self(subscribe(address, who).await)
     }
 
-    /// The next batch, as it came over the wire: one chunk (RFC 9112 section 7.1).
+    /// The next batch, as it comes over the wire: one chunk (RFC 9112 section 7.1).
     pub(crate) async fn batch(&mut self) -> Vec<u8> {
-        loop {
-            let mut some = vec![0; 16 * 1024];
-            let read = self.0.read(&mut some).await.expect("open until the end");
-            assert!(read > 0, "the service has ended");
-            if is_batch(&some[..read]) {
+        let receiving = async {
+            loop {
+                let mut some = vec![0; 16 * 1024];
+                let read = self.0.read(&mut some).await.expect("open until the end");
+                assert!(read > 0, "the service has ended");
                 some.truncate(read);
-                return some;
+                if is_batch(&some) {
+                    return some;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, receiving).await.expect("a batch is on its way")
     }
 }
 

@@ -94,8 +94,9 @@ async fn alone(fields: &[Field; 2], raw: &Raw, subscribers: usize, limit: u32, r
 /// The bytes that a drain receives for one revocation, chunk and all.
 async fn wire(field: &Field) -> Arc<Vec<u8>> {
     let mut probe = Probe::new(field.address(), &field.acme.gateway).await;
-    field.revoke().await;
-    Arc::new(probe.batch().await)
+    // Read as it comes: what has waited may have come together with a heartbeat.
+    let (batch, _) = tokio::join!(probe.batch(), field.revoke());
+    Arc::new(batch)
 }
 
 async fn loaded(fields: &[Field; 2], turn: usize) {
