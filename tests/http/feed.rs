@@ -139,6 +139,27 @@ async fn batches_are_handed_out_from_anywhere_and_waited_for() {
 }
 
 #[tokio::test]
+async fn n114_whoever_waits_for_a_batch_holds_no_connection_to_the_database() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let epoch = payload(&newest_manifest(&api, &gateway, 0).await.body)["epoch"].clone();
+    let path = format!("/v1/deny/batches?epoch={}&after=0", epoch.as_str().unwrap());
+    // Far more than there are connections, and longer than anybody waits for one.
+    let waiting = (0..32).map(|_| Reply::to(ask(&api, &gateway, &path, &[("prefer", "wait=4")])));
+    for reply in futures_util::future::join_all(waiting).await {
+        assert_eq!((reply.status, &reply.json()["batches"]), (StatusCode::OK, &json!([])));
+    }
+    let waiting = (0..32).map(|_| Reply::to(ask(&api, &gateway, &path, &[("prefer", "wait=20")])));
+    let waiting = futures_util::future::join_all(waiting);
+    let token = api.token(&client).await;
+    let (replies, revoked) = tokio::join!(waiting, api.revoke(json!({"jti": token.jti})));
+    assert_eq!(revoked.status, StatusCode::CREATED);
+    for reply in replies {
+        assert_eq!(reply.json()["batches"].as_array().map(Vec::len), Some(1), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn n89_positions_that_cannot_be_are_400_or_410() {
     let api = Api::start().await;
     let (client, gateway) = (api.billing().await, api.verifier().await);
