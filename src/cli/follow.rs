@@ -7,9 +7,10 @@ use std::time::Duration;
 use scrip_feed::{Config, Credential, Follower, Handle, Reader};
 use scrip_token::Jti;
 use scrip_token::limits::MAX_TOKEN_BYTES;
-use scrip_verify::{Information, Rejection};
+use scrip_verify::{Freshness, Information, Rejection, StalePolicy};
 use serde::Serialize;
 use tokio::time::timeout;
+use url::Url;
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -19,15 +20,76 @@ use super::verify::{Expected, Verdict, unproved};
 /// the freshness contract.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The deny list as it is kept here.
+/// How the deny list is followed, for every command that does.
 #[derive(Debug, clap::Args)]
-pub(super) struct LocalCopy {
+pub(super) struct Following {
     /// Thumbprint of the issuer's root key [default: the first contact decides]
     #[arg(long, env = "SCRIP_ROOT", value_name = "KID", allow_hyphen_values = true)]
     root: Option<String>,
+    /// Where the service answers, in order of preference; may be repeated [default: the issuer]
+    #[arg(long = "origin", value_name = "URL")]
+    origins: Vec<Url>,
+    /// Where copies of the feed are served as files, given no secret; may be repeated
+    #[arg(long = "mirror", value_name = "URL")]
+    mirrors: Vec<Url>,
+}
+
+impl Following {
+    /// What to follow, as whom.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] naming what is missing.
+    pub(super) fn config(self, connection: Connection) -> Result<Config, Failure> {
+        let (issuer, id, secret) = connection.complete()?;
+        Ok(Config {
+            root: self.root,
+            origins: self.origins,
+            mirrors: self.mirrors,
+            credential: Some(Credential::Basic { id: id.to_string(), secret }),
+            ..Config::new(issuer.as_str())
+        })
+    }
+}
+
+/// The deny list as it is kept here.
+#[derive(Debug, clap::Args)]
+pub(super) struct LocalCopy {
+    #[command(flatten)]
+    following: Following,
     /// Where to keep the deny list, for a start while the service is away
     #[arg(long, value_name = "DIR", requires = "follow")]
     state_dir: Option<PathBuf>,
+    /// Acknowledge what is enforced under this name [default: nobody is told]
+    #[arg(long, value_name = "NAME", requires = "follow")]
+    verifier: Option<String>,
+    #[command(flatten)]
+    contract: Contract,
+}
+
+/// How old the deny list may be.
+#[derive(Debug, clap::Args)]
+struct Contract {
+    /// Oldest deny list by which older tokens are judged
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "follow")]
+    max_staleness: u64,
+    /// Oldest deny list by which tokens are judged that were minted a moment ago
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, requires = "follow")]
+    max_offline: u64,
+    /// What then: deny, deny-and-alert, allow-for=SECONDS
+    #[arg(long, value_name = "POLICY", default_value = "deny", value_parser = policy, requires = "follow")]
+    on_stale: StalePolicy,
+}
+
+fn policy(text: &str) -> Result<StalePolicy, &'static str> {
+    match text.split_once('=') {
+        None if text == "deny" => Ok(StalePolicy::Deny),
+        None if text == "deny-and-alert" => Ok(StalePolicy::DenyAndAlert),
+        Some(("allow-for", seconds)) => {
+            let seconds = seconds.parse().map_err(|_| "allow-for takes a number of seconds")?;
+            Ok(StalePolicy::AllowFor(seconds))
+        }
+        _ => Err("one of deny, deny-and-alert, allow-for=SECONDS"),
+    }
 }
 
 /// Judges tokens from standard input until it ends.
@@ -39,12 +101,14 @@ pub(super) async fn follow(
     if connection.client_secret_file.as_deref() == Some(Path::new("-")) {
         return Err(Failure::Usage("standard input is for tokens here, not for the secret".into()));
     }
-    let (issuer, id, secret) = connection.complete()?;
+    let Contract { max_staleness, max_offline, on_stale } = copy.contract;
+    let freshness = Freshness::new(max_staleness, max_offline, on_stale);
+    let freshness = freshness.map_err(|error| Failure::Usage(error.to_string()))?;
     let config = Config {
-        root: copy.root,
         dir: copy.state_dir,
-        credential: Some(Credential::Basic { id: id.to_string(), secret }),
-        ..Config::new(issuer.as_str())
+        verifier: copy.verifier,
+        freshness,
+        ..copy.following.config(connection)?
     };
     let (handle, reader) =
         Follower::start(config).await.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -52,7 +116,7 @@ pub(super) async fn follow(
     let position = reader.view().position();
     if !in_time {
         eprintln!(
-            "scrip: not in step with the deny list: is the service there, and may {id} follow?"
+            "scrip: not in step with the deny list: is the service there, and may this client follow?"
         );
     }
     print(&Ready {
@@ -92,7 +156,8 @@ fn judge(handle: &Handle, reader: &Reader, expected: &Expected) -> Result<(), Fa
         let claims = unproved(token);
         let judge = || {
             let view = reader.view();
-            (expected.judge(token, claims.as_ref(), view.now(), &view.trust()), view)
+            let asked = (reader.freshness(), view.now());
+            (expected.judge(token, claims.as_ref(), asked, &view.trust()), view)
         };
         let (mut outcome, mut view) = judge();
         if matches!(outcome, Err(Rejection::UnknownKid { .. } | Rejection::NoKeys)) {

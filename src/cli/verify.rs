@@ -9,8 +9,8 @@ use scrip_token::jwk::{KeySet, MAX_SET_BYTES};
 use scrip_token::limits::MAX_TOKEN_BYTES;
 use scrip_token::{Claims, Jti};
 use scrip_verify::{
-    Address, Asked, DenySet, Derived, Information, Issuer, Keys, Model, Presented, Proof,
-    Rejection, Size, Trust, Verifier,
+    Address, Asked, DenySet, Derived, Freshness, Information, Issuer, Keys, Model, Presented,
+    Proof, Rejection, Size, Trust, Verifier,
 };
 use serde::Serialize;
 
@@ -110,7 +110,8 @@ impl Args {
         let now = clock::now_seconds();
         let claims = unproved(token);
         let trust = Trust::one(&issuer, Information::Unfollowed);
-        let outcome = self.expected.judge(token, claims.as_ref(), now, &trust);
+        let asked = (Freshness::default(), now);
+        let outcome = self.expected.judge(token, claims.as_ref(), asked, &trust);
         self.tell(remote.printer, claims.as_ref(), outcome, now)
     }
 
@@ -154,13 +155,13 @@ impl Expected {
         &self,
         token: &[u8],
         claims: Option<&Claims>,
-        now: u64,
+        (freshness, now): (Freshness, u64),
         trust: &Trust<'_>,
     ) -> Result<(), Rejection> {
         let own = |claim: fn(&Claims) -> &String| claims.map_or("", |claims| claim(claims));
         let audience = self.audience.as_deref().unwrap_or_else(|| own(|claims| &claims.aud));
         let env = self.env.as_deref().unwrap_or_else(|| own(|claims| &claims.env));
-        let verifier = Verifier::new(audience, env);
+        let verifier = Verifier::new(audience, env).freshness(freshness);
         let Some(scope) = &self.scope else {
             return verifier.authenticate(token, now, trust).map(drop);
         };

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::event::{Crier, Event};
+
 /// Something that an operator should look at. Each is counted and written to the log, never with
 /// a token, a credential or the object itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,19 +61,27 @@ impl Alarm {
 
 /// How often each alarm was raised.
 #[derive(Debug, Default)]
-pub struct Alarms([AtomicU64; Alarm::ALL.len()]);
+pub struct Alarms {
+    counts: [AtomicU64; Alarm::ALL.len()],
+    crier: Crier,
+}
 
 impl Alarms {
     /// How often `alarm` was raised since the start.
     #[must_use]
     pub fn count(&self, alarm: Alarm) -> u64 {
-        self.0.get(alarm as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.counts.get(alarm as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn crier(&self) -> &Crier {
+        &self.crier
     }
 
     pub(crate) fn raise(&self, alarm: Alarm, reason: &dyn std::fmt::Display) {
-        if let Some(count) = self.0.get(alarm as usize) {
+        if let Some(count) = self.counts.get(alarm as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         tracing::warn!(alarm = alarm.code(), %reason, "deny list feed");
+        self.crier.tell(|| Event::Alarm { alarm, reason: reason.to_string() });
     }
 }

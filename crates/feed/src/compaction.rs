@@ -59,9 +59,7 @@ async fn attempt(files: Files, origin: Origin, held: Arc<Held>) -> bool {
         fetch_blob(&origin, manifest).await
     };
     match fetched.await {
-        Ok((snapshot, blob)) => {
-            files.write(move |disk| disk.save_snapshot(&snapshot, &blob)).await.is_some()
-        }
+        Ok(snapshot) => files.write(move |disk| disk.save_snapshot(&snapshot)).await.is_some(),
         Err(fault) => {
             tracing::info!(%fault, "no newer snapshot for the disk");
             false

@@ -137,12 +137,14 @@ impl Disk {
                 heartbeat.clone().map(|beat| replica.apply(Object::Heartbeat(beat), now));
                 Ok(())
             }
-            Outcome::Gap | Outcome::Elsewhere | Outcome::Equivocation | Outcome::Backwards => {
-                Err(DiskError::Broken)
-            }
+            Outcome::Gap
+            | Outcome::Elsewhere
+            | Outcome::Late
+            | Outcome::Equivocation
+            | Outcome::Backwards => Err(DiskError::Broken),
         };
         let place = (epoch, manifest.object().seq);
-        apply(Object::Snapshot(Snapshot::new(manifest, &blob)?))?;
+        apply(Object::Snapshot(Snapshot::new(manifest, blob)?))?;
         *self.base() = Some(place);
         for line in read(&dir.join("batches"))?.split_inclusive('\n') {
             // A line without its end is one that a crash cut off before it counted.
@@ -166,14 +168,14 @@ impl Disk {
     }
 
     /// Stores a snapshot, and drops the batches that are in it.
-    pub(crate) fn save_snapshot(&self, snapshot: &Snapshot, blob: &[u8]) -> io::Result<()> {
+    pub(crate) fn save_snapshot(&self, snapshot: &Snapshot) -> io::Result<()> {
         let manifest = snapshot.manifest().object();
         let mut base = self.base();
         if base.is_some_and(|base| (manifest.epoch, manifest.seq) < base) {
             return Ok(());
         }
         let dir = self.epoch(manifest.epoch)?;
-        replace(&dir, &manifest.sha256.to_string(), blob)?;
+        replace(&dir, &manifest.sha256.to_string(), snapshot.bytes())?;
         replace(&dir, "manifest", snapshot.manifest().text().as_bytes())?;
         let later = |line: &&str| {
             let seq = line.split_once(' ').and_then(|(seq, _)| seq.parse::<u64>().ok());
@@ -185,6 +187,20 @@ impl Disk {
         *base = Some((manifest.epoch, manifest.seq));
         self.raise(manifest.epoch, manifest.seq)?;
         self.sweep(&dir, manifest.sha256)
+    }
+
+    /// Stores a manifest that says of the stored blob that it is still the newest.
+    pub(crate) fn save_manifest(&self, manifest: &Manifest, jws: &str) -> io::Result<()> {
+        let mut base = self.base();
+        let place = (manifest.epoch, manifest.seq);
+        let dir = self.dir.join(manifest.epoch.to_string());
+        let stored = dir.join(manifest.sha256.to_string()).exists();
+        if !stored || base.is_none_or(|base| place < base) {
+            return Ok(());
+        }
+        replace(&dir, "manifest", jws.as_bytes())?;
+        *base = Some(place);
+        Ok(())
     }
 
     /// Appends a batch; returns how many bytes of batches there are.

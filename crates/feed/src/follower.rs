@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use scrip_token::compact::is_kid;
-use scrip_verify::Issuer;
+use scrip_verify::{Freshness, Issuer};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
+use crate::acks::{Acks, is_verifier};
 use crate::alarm::{Alarm, Alarms};
 use crate::clock::Moment;
 use crate::compaction::Compaction;
 use crate::disk::Disk;
 use crate::document::Document;
+use crate::event::Events;
 use crate::files::Files;
 use crate::keeper::Keeper;
 use crate::origin::{self, Credential, Origin, is_private};
@@ -24,7 +26,7 @@ use crate::replica::{Evidence, Replica};
 use crate::signed::FeedKeys;
 use crate::standing::State;
 use crate::view::{Published, Reader, Source};
-use crate::writer::Writer;
+use crate::writer::{Intake, Writer};
 
 /// Follows the deny list of one issuer.
 #[derive(Debug)]
@@ -35,8 +37,13 @@ pub struct Follower;
 pub struct Config {
     /// Issuer URL, byte for byte as in `iss`. Over `http` only on this machine.
     pub issuer: String,
-    /// Where the feed is served, in order of preference; empty: at the issuer.
+    /// Where the service answers, in order of preference; empty: at the issuer. Each is given the
+    /// credential.
     pub origins: Vec<Url>,
+    /// Where copies of the feed are served as files, asked after the origins: a CDN, or what
+    /// [`Mirror`](crate::Mirror) writes. They are given no credential and believed in nothing, so
+    /// any `http` will do.
+    pub mirrors: Vec<Url>,
     /// Thumbprint of the root key (RFC 7638, base64url), as `SCRIP_ROOT` has it. Without it the
     /// first contact with the issuer decides, and with `dir` it decides once.
     pub root: Option<String>,
@@ -47,9 +54,14 @@ pub struct Config {
     pub dir: Option<PathBuf>,
     /// PEM certificates to trust beside the platform's.
     pub ca: Option<Vec<u8>>,
-    /// Seconds after which [`State::Stale`] is reported; the verifier's own `max_staleness`.
-    /// It decides nothing here: the verifier judges.
-    pub max_staleness: u64,
+    /// The freshness contract that is enforced here: what the service is told of,
+    /// [`State::Stale`] is reported by and, where it is given to
+    /// [`scrip_verify::Verifier::freshness`], tokens are judged by.
+    pub freshness: Freshness,
+    /// The name under which to acknowledge what is enforced, `[a-z0-9.-]{1,64}`, one for each
+    /// process. Without it nothing is said: the service then has to answer that a revoked token
+    /// may be accepted here until it expires, and nobody waits for this follower.
+    pub verifier: Option<String>,
 }
 
 /// Why a follower does not start. That nobody answers is no such reason.
@@ -62,6 +74,9 @@ pub enum StartError {
     /// Not a thumbprint.
     #[error("the root is not a SHA-256 thumbprint")]
     Root,
+    /// Not the name of a verifier.
+    #[error("a verifier's name is [a-z0-9.-]{{1,64}}")]
+    Verifier,
     /// The certificates do not parse, or TLS cannot be set up.
     #[error("HTTP client: {0}")]
     Http(String),
@@ -76,18 +91,20 @@ pub enum StartError {
 pub struct Stopped;
 
 impl Config {
-    /// Follows `issuer` at the issuer, without a pin, a credential or a directory; 60 seconds of
-    /// staleness.
+    /// Follows `issuer` at the issuer, without a pin, a credential, a directory or a name; the
+    /// freshness contract is the default.
     #[must_use]
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
             origins: Vec::new(),
+            mirrors: Vec::new(),
             root: None,
             credential: None,
             dir: None,
             ca: None,
-            max_staleness: 60,
+            freshness: Freshness::default(),
+            verifier: None,
         }
     }
 }
@@ -99,21 +116,12 @@ impl Follower {
     /// # Errors
     /// [`StartError`] for a configuration that cannot work.
     pub async fn start(config: Config) -> Result<(Handle, Reader), StartError> {
-        let http = origin::client(config.ca.as_deref())
-            .map_err(|error| StartError::Http(error.to_string()))?;
-        let origin = |base: Url| match is_private(&base) {
-            true => Ok(Origin { base, http: http.clone(), credential: config.credential.clone() }),
-            false => Err(StartError::Url(base.into())),
-        };
-        let issuer = Url::parse(&config.issuer);
-        let issuer = origin(issuer.map_err(|_| StartError::Url(config.issuer.clone()))?)?;
-        let mut origins: Vec<_> =
-            config.origins.into_iter().map(origin).collect::<Result<_, _>>()?;
-        if origins.is_empty() {
-            origins.push(issuer.clone());
-        }
+        let (issuer, origins) = origins(&config)?;
         if config.root.as_deref().is_some_and(|root| !is_kid(root)) {
             return Err(StartError::Root);
+        }
+        if config.verifier.as_deref().is_some_and(|name| !is_verifier(name)) {
+            return Err(StartError::Verifier);
         }
 
         let alarms = Arc::new(Alarms::default());
@@ -133,14 +141,18 @@ impl Follower {
             issuer: Issuer::new(config.issuer, token_keys, replica.deny().clone()),
             source: Source::Feed(*replica.standing()),
         };
-        let reader = Reader::new(published, config.max_staleness);
+        let reader = Reader::new(published, config.freshness);
         let (changed, changes) = watch::channel(());
+        let (enforced, acknowledged) = watch::channel(None);
         let shared = Arc::new(Shared {
             reader: reader.clone(),
             alarms: alarms.clone(),
             evidence: ArcSwapOption::empty(),
         });
         let (rhythm, bell) = Rhythm::new();
+        let acks = config
+            .verifier
+            .map(|verifier| Acks::new(verifier, config.freshness, &origins, &issuer, acknowledged));
         let document = Document {
             keeper,
             issuer,
@@ -150,22 +162,53 @@ impl Follower {
             reader: reader.clone(),
             held,
         };
-        let compaction = Compaction::new(files.clone());
-        let writer = Writer {
-            origins,
+        let intake = Intake {
             replica,
             keys,
             bell: bell.clone(),
+            compaction: Compaction::new(files.clone()),
             files: files.clone(),
             shared: shared.clone(),
             changed,
-            compaction,
+            enforced,
+            disputed: None,
+            origin: 0,
             state: State::Init,
         };
-        let tasks = [tokio::spawn(rhythm.keep(document)), tokio::spawn(writer.follow())];
-        let tasks = tasks.map(AbortOnDropHandle::new);
+        let writer = Writer { origins, intake };
+        let tasks = [
+            Some(tokio::spawn(rhythm.keep(document))),
+            Some(tokio::spawn(writer.follow())),
+            acks.map(|acks| tokio::spawn(acks.keep())),
+        ];
+        let tasks = tasks.into_iter().flatten().map(AbortOnDropHandle::new).collect();
         Ok((Handle { shared, changes, bell, tasks, files }, reader))
     }
+}
+
+/// The issuer, and all places that serve its feed, in order of preference.
+pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartError> {
+    let http = origin::client(config.ca.as_deref())
+        .map_err(|error| StartError::Http(error.to_string()))?;
+    let origin = |base: Url| match is_private(&base) {
+        true => Ok(Origin { base, http: http.clone(), credential: config.credential.clone() }),
+        false => Err(StartError::Url(base.into())),
+    };
+    let mirror = |base: Url| match base.scheme() {
+        "https" | "http" => Ok(Origin { base, http: http.clone(), credential: None }),
+        _ => Err(StartError::Url(base.into())),
+    };
+    let issuer = Url::parse(&config.issuer).map_err(|_| StartError::Url(config.issuer.clone()))?;
+    let issuer = origin(issuer)?;
+    let mut origins: Vec<_> =
+        config.origins.iter().cloned().map(origin).collect::<Result<_, _>>()?;
+    if origins.is_empty() {
+        origins.push(issuer.clone());
+    }
+    for url in &config.mirrors {
+        origins.push(mirror(url.clone())?);
+    }
+    Ok((issuer, origins))
 }
 
 /// What the writer half shares with the handle.
@@ -182,7 +225,7 @@ pub struct Handle {
     shared: Arc<Shared>,
     changes: watch::Receiver<()>,
     bell: Bell,
-    tasks: [AbortOnDropHandle<()>; 2],
+    tasks: Vec<AbortOnDropHandle<()>>,
     files: Files,
 }
 
@@ -221,6 +264,12 @@ impl Handle {
     #[must_use]
     pub fn evidence(&self) -> Option<Arc<Evidence>> {
         self.shared.evidence.load_full()
+    }
+
+    /// What is taken in from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.alarms.crier().listen()
     }
 
     /// Stops following, waits until nothing is written any more, and gives the directory back.

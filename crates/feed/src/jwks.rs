@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scrip_token::jwk::{KeySet, Odd};
-use scrip_verify::{DenySet, Issuer, Keys};
+use scrip_verify::{DenySet, Freshness, Issuer, Keys};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -51,7 +51,7 @@ impl KeysAlone {
             return Err(StartError::Url(source.jwks.into()));
         }
         let alarms = Arc::new(Alarms::default());
-        let reader = Reader::new(published(&source.issuer, Keys::default()), 0);
+        let reader = Reader::new(published(&source.issuer, Keys::default()), Freshness::default());
         let (rhythm, bell) = Rhythm::new();
         let set = Set { source, http, alarms: alarms.clone(), reader: reader.clone() };
         let task = AbortOnDropHandle::new(tokio::spawn(rhythm.keep(set)));

@@ -5,11 +5,13 @@
     deny(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
 )]
 
+mod acks;
 mod alarm;
 mod clock;
 mod compaction;
 mod disk;
 mod document;
+mod event;
 mod files;
 mod follower;
 mod jwks;
@@ -29,6 +31,7 @@ mod writer;
 mod issuer;
 
 pub use alarm::{Alarm, Alarms};
+pub use event::{Event, Events};
 pub use follower::{Config, Follower, Handle, StartError, Stopped};
 pub use jwks::{KeySource, KeysAlone};
 pub use origin::{Credential, TokenSource};

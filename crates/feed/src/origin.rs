@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reqwest::header::{ACCEPT, CACHE_CONTROL};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use scrip_token::deny::{MAX_BATCH_BYTES, MAX_SIGN_OF_LIFE_BYTES};
@@ -13,11 +13,11 @@ use scrip_token::jwk::MAX_SET_BYTES;
 use scrip_token::keys::MAX_KEYS_BYTES;
 use scrip_token::{Digest, Jti};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::form_urlencoded::byte_serialize;
 use url::{Host, Url};
 
-use crate::signed::jws_bytes;
+use crate::signed::{Unproven, jws_bytes};
 use crate::sse::{Event, EventError, Events};
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -27,6 +27,8 @@ const BLOB: Duration = Duration::from_secs(60);
 const MAX_BLOB_BYTES: u64 = 64 << 20;
 /// Largest reply with batches; a longer range is what snapshots are for.
 const MAX_RANGE_BYTES: usize = 32 << 20;
+/// Longest `ETag` that is sent back.
+const MAX_TAG_BYTES: usize = 256;
 /// Most batches of one reply.
 const MAX_RANGE: usize = 256;
 
@@ -105,6 +107,9 @@ pub(crate) enum Fault {
     /// Another status than 200.
     #[error("status {0}")]
     Status(u16),
+    /// The origin has nothing there: as far as it goes, a copy of files.
+    #[error("the origin has nothing there")]
+    Absent,
     /// 410: the origin does not have, or no longer has, what was asked for. A hint only.
     #[error("the origin does not have that range")]
     Gone,
@@ -133,20 +138,38 @@ impl Origin {
             url.query_pairs_mut().append_pair("version", &version.to_string());
         }
         let request = self.http.get(url).timeout(REQUEST).header(CACHE_CONTROL, "no-cache");
-        text(request, jws_bytes(MAX_KEYS_BYTES)).await
+        text(ok(request).await?, jws_bytes(MAX_KEYS_BYTES)).await
     }
 
     /// The newest manifest.
     pub(crate) async fn manifest(&self) -> Result<String, Fault> {
-        let request = self.authorized(self.url("/v1/deny/snapshot")).await?.timeout(REQUEST);
-        text(request, jws_bytes(MAX_SIGN_OF_LIFE_BYTES)).await
+        let request = self.authorized(self.http.get(self.url("/v1/deny/snapshot"))).await?;
+        text(ok(request.timeout(REQUEST)).await?, jws_bytes(MAX_SIGN_OF_LIFE_BYTES)).await
+    }
+
+    /// The newest manifest, unless it is still the one that `tag` stands for (RFC 9110 section
+    /// 13.1.2).
+    pub(crate) async fn changed_manifest(
+        &self,
+        tag: &mut Option<HeaderValue>,
+    ) -> Result<Option<String>, Fault> {
+        let mut request = self.http.get(self.url("/v1/deny/snapshot"));
+        if let Some(tag) = tag.as_ref() {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let response = match ok(self.authorized(request).await?.timeout(REQUEST)).await {
+            Err(Fault::Status(304)) => return Ok(None),
+            response => response?,
+        };
+        *tag = response.headers().get(ETAG).filter(|tag| tag.len() <= MAX_TAG_BYTES).cloned();
+        Ok(Some(text(response, jws_bytes(MAX_SIGN_OF_LIFE_BYTES)).await?))
     }
 
     /// The blob of a manifest, by digest; `size` is what the manifest promises.
     pub(crate) async fn blob(&self, sha256: Digest, size: u64) -> Result<Vec<u8>, Fault> {
         let most = usize::try_from(size.min(MAX_BLOB_BYTES)).unwrap_or(usize::MAX);
         let url = self.url(&format!("/v1/deny/blobs/{sha256}"));
-        body(ok(self.authorized(url).await?.timeout(BLOB)).await?, most).await
+        body(ok(self.authorized(self.http.get(url)).await?.timeout(BLOB)).await?, most).await
     }
 
     /// Batches after `after`; with `wait`, as soon as there is one, or empty after that long.
@@ -160,12 +183,17 @@ impl Origin {
         url.query_pairs_mut()
             .append_pair("epoch", &epoch.to_string())
             .append_pair("after", &after.to_string());
-        let mut request = self.authorized(url).await?;
+        let mut request = self.authorized(self.http.get(url)).await?;
         if let Some(wait) = wait {
             request = request.header("prefer", format!("wait={}", wait.as_secs()));
         }
         let request = request.timeout(REQUEST + wait.unwrap_or_default());
-        let bytes = body(ok(request).await?, MAX_RANGE_BYTES).await?;
+        let response = match ok(request).await {
+            // Where nobody is asked who he is, files that are not there may be "forbidden".
+            Err(Fault::Status(401 | 403)) if self.credential.is_none() => Err(Fault::Absent),
+            response => response,
+        };
+        let bytes = body(response?, MAX_RANGE_BYTES).await?;
         let range: Range = serde_json::from_slice(&bytes)
             .map_err(|_| Fault::protocol("not a range of batches"))?;
         if range.batches.len() > MAX_RANGE {
@@ -177,7 +205,7 @@ impl Origin {
     /// The live stream, from the batch after `seq` on.
     pub(crate) async fn stream(&self, epoch: Jti, seq: u64) -> Result<Stream, Fault> {
         let request = self
-            .authorized(self.url("/v1/deny/stream"))
+            .authorized(self.http.get(self.url("/v1/deny/stream")))
             .await?
             .header(ACCEPT, "text/event-stream")
             .header("last-event-id", format!("{epoch}:{seq}"));
@@ -194,8 +222,22 @@ impl Origin {
         url
     }
 
-    async fn authorized(&self, url: Url) -> Result<RequestBuilder, Fault> {
-        let request = self.http.get(url);
+    /// Says what is enforced here. Of the answer its status is all that is read.
+    pub(crate) async fn acknowledge(&self, ack: &impl Serialize) -> Result<(), Fault> {
+        if self.credential.is_none() {
+            // It would be nobody's word.
+            return Err(Fault::Absent);
+        }
+        let request = self.authorized(self.http.post(self.url("/v1/deny/acks"))).await?;
+        match ok(request.json(ack).timeout(REQUEST)).await {
+            Err(Fault::Status(204)) => Ok(()),
+            Err(Fault::Status(405 | 501)) => Err(Fault::Absent),
+            Err(fault) => Err(fault),
+            Ok(_) => Err(Fault::protocol("an acknowledgement is answered with 204")),
+        }
+    }
+
+    async fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
         match &self.credential {
             None => Ok(request),
             Some(Credential::Basic { id, secret }) => {
@@ -252,12 +294,13 @@ async fn ok(request: RequestBuilder) -> Result<Response, Fault> {
     match response.status() {
         StatusCode::OK => Ok(response),
         StatusCode::GONE => Err(Fault::Gone),
+        StatusCode::NOT_FOUND => Err(Fault::Absent),
         status => Err(Fault::Status(status.as_u16())),
     }
 }
 
-async fn text(request: RequestBuilder, most: usize) -> Result<String, Fault> {
-    let bytes = body(ok(request).await?, most).await?;
+async fn text(response: Response, most: usize) -> Result<String, Fault> {
+    let bytes = body(response, most).await?;
     String::from_utf8(bytes).map_err(|_| Fault::protocol("not text"))
 }
 
@@ -281,6 +324,12 @@ impl Fault {
 impl From<reqwest::Error> for Fault {
     fn from(error: reqwest::Error) -> Self {
         Self::Transport(error.without_url().to_string())
+    }
+}
+
+impl From<Unproven> for Fault {
+    fn from(error: Unproven) -> Self {
+        Self::protocol(error)
     }
 }
 

@@ -45,6 +45,7 @@ struct Remembered {
 pub(crate) enum Object {
     Batch(Proven<Batch>),
     Heartbeat(Proven<Heartbeat>),
+    Manifest(Proven<Manifest>),
     Snapshot(Snapshot),
 }
 
@@ -53,6 +54,7 @@ pub(crate) enum Object {
 pub(crate) struct Snapshot {
     manifest: Proven<Manifest>,
     blob: Arc<Blob>,
+    bytes: Arc<Vec<u8>>,
 }
 
 /// Why bytes are not the blob of a manifest.
@@ -69,16 +71,21 @@ impl Snapshot {
         &self.manifest
     }
 
-    pub(crate) fn new(manifest: Proven<Manifest>, blob: &[u8]) -> Result<Self, SnapshotError> {
+    /// The blob as it came.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn new(manifest: Proven<Manifest>, bytes: Vec<u8>) -> Result<Self, SnapshotError> {
         let promised = manifest.object();
-        if promised.size != blob.len() as u64 || promised.sha256 != Digest::of(blob) {
+        if promised.size != bytes.len() as u64 || promised.sha256 != Digest::of(&bytes) {
             return Err(SnapshotError::Other);
         }
-        let blob = Blob::decode(blob)?;
+        let blob = Blob::decode(&bytes)?;
         if promised.count != blob.count() as u64 {
             return Err(SnapshotError::Other);
         }
-        Ok(Self { manifest, blob: Arc::new(blob) })
+        Ok(Self { manifest, blob: Arc::new(blob), bytes: Arc::new(bytes) })
     }
 }
 
@@ -91,8 +98,10 @@ pub(crate) enum Outcome {
     Known,
     /// Batches are missing before it: fetch them.
     Gap,
-    /// It does not continue what we have: fetch a snapshot.
+    /// It does not continue what we have: fetch a snapshot, or the blob of this one.
     Elsewhere,
+    /// A manifest of something that we are past. It says nothing of now.
+    Late,
     /// Another payload than ours for the same number. Evidence is kept; a snapshot may help.
     Equivocation,
     /// From before what was seen already.
@@ -101,15 +110,40 @@ pub(crate) enum Outcome {
     Ahead,
 }
 
+/// The batch that a copy has got to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HeadBatch {
+    pub(crate) epoch: Jti,
+    pub(crate) seq: u64,
+    pub(crate) text: Arc<str>,
+}
+
+impl HeadBatch {
+    pub(crate) fn place(&self) -> (Jti, u64) {
+        (self.epoch, self.seq)
+    }
+}
+
 /// Two signed statements that cannot both be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
+    /// The epoch of both.
+    pub epoch: Jti,
     /// Number of the batch in question.
     pub seq: u64,
+    /// What they say is its digest.
+    pub claimed: Digest,
     /// The batch that we applied, where it is still remembered.
     pub ours: Option<Arc<str>>,
     /// What contradicts it: a batch, a heartbeat or a manifest.
     pub theirs: Arc<str>,
+}
+
+impl Evidence {
+    /// Whether it shows nothing that `other` does not: another sign of life of the same fork.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        (self.epoch, self.seq, self.claimed) == (other.epoch, other.seq, other.claimed)
+    }
 }
 
 impl std::fmt::Display for Evidence {
@@ -144,13 +178,16 @@ impl Replica {
         self.evidence.as_ref()
     }
 
-    pub(crate) fn highest(&self) -> Option<(Jti, u64)> {
-        self.highest
+    /// The batch that was applied last, where it is remembered: a snapshot has none.
+    pub(crate) fn head_batch(&self) -> Option<HeadBatch> {
+        let at = self.standing.position?;
+        let last =
+            self.recent.back().filter(|last| last.seq == at.seq && last.digest == at.head)?;
+        Some(HeadBatch { epoch: at.epoch, seq: at.seq, text: last.text.clone() })
     }
 
-    /// Whether a snapshot of this manifest would be taken in.
-    pub(crate) fn wants(&self, manifest: &Manifest) -> bool {
-        self.highest.is_none_or(|highest| (manifest.epoch, manifest.seq) >= highest)
+    pub(crate) fn highest(&self) -> Option<(Jti, u64)> {
+        self.highest
     }
 
     /// Ends a replay of what was on disk. `highest` is how far we once were: where the replay does
@@ -169,6 +206,7 @@ impl Replica {
         let outcome = match object {
             Object::Batch(batch) => self.batch(&batch),
             Object::Heartbeat(heartbeat) => self.heartbeat(&heartbeat, now),
+            Object::Manifest(manifest) => self.manifest(&manifest, now),
             Object::Snapshot(snapshot) => self.snapshot(&snapshot, now),
         };
         if matches!(outcome, Outcome::Gap | Outcome::Elsewhere | Outcome::Equivocation) {
@@ -190,7 +228,7 @@ impl Replica {
             return Outcome::Gap;
         }
         if batch.prev != at.head {
-            return self.accuse(at.seq, proven.text());
+            return self.accuse(at.seq, batch.prev, proven.text());
         }
 
         self.deny = self.deny.with(&batch.entries);
@@ -218,47 +256,66 @@ impl Replica {
         }
 
         self.standing.every = beat.every;
-        if self.standing.refresh(beat.iat, now) { Outcome::Applied } else { Outcome::Known }
+        self.alive(beat.iat, now)
+    }
+
+    /// A manifest is a sign of life where it names what is applied, with or without its blob.
+    fn manifest(&mut self, proven: &Proven<Manifest>, now: Moment) -> Outcome {
+        let manifest = proven.object();
+        if let Some(at) = self.standing.position
+            && at.epoch == manifest.epoch
+            && at.seq >= manifest.seq
+        {
+            if at.seq == manifest.seq && at.head == manifest.head {
+                return self.alive(manifest.iat, now);
+            }
+            let known = self.recall(manifest.seq, manifest.head, proven.text());
+            return if known == Outcome::Known { Outcome::Late } else { known };
+        }
+        let place = (manifest.epoch, manifest.seq);
+        match self.highest.is_some_and(|highest| place < highest) {
+            true => Outcome::Backwards,
+            false => Outcome::Elsewhere,
+        }
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot, now: Moment) -> Outcome {
-        let Snapshot { manifest: proven, blob } = snapshot;
+        let Snapshot { manifest: proven, blob, .. } = snapshot;
+        let outcome = self.manifest(proven, now);
+        if outcome != Outcome::Elsewhere {
+            return outcome;
+        }
         let manifest = proven.object();
-        if !self.wants(manifest) {
-            return Outcome::Backwards;
+        if self.standing.position.is_none_or(|at| at.epoch != manifest.epoch) {
+            self.forget();
         }
-        let same = |at: Position| at.epoch == manifest.epoch && at.seq == manifest.seq;
-        if let Some(at) = self.standing.position
-            && same(at)
-            && at.head != manifest.head
-        {
-            return self.accuse(at.seq, proven.text());
+        // Added to what we have, never in its place: an epoch that begins after a failure may know
+        // less than we do.
+        self.deny = if self.deny.is_empty() {
+            DenySet::from_blob(blob)
+        } else {
+            let jtis = blob.jtis.iter();
+            let jtis = jtis.map(|&(jti, until)| Entry::Jti { jti, until: until.into() });
+            self.deny.with(&jtis.chain(blob.rules.iter().cloned()).collect::<Vec<_>>())
+        };
+        self.reach(Position { epoch: manifest.epoch, seq: manifest.seq, head: manifest.head });
+        let alive = self.alive(manifest.iat, now);
+        // It may be older than our request for it: what comes next says whether anything is missing.
+        self.standing.behind = true;
+        match alive {
+            Outcome::Known => Outcome::Applied,
+            outcome => outcome,
         }
+    }
 
-        if !self.standing.position.is_some_and(same) {
-            if self.standing.position.is_none_or(|at| at.epoch != manifest.epoch) {
-                self.forget();
-            }
-            // Added to what we have, never in its place: an epoch that begins after a failure may
-            // know less than we do.
-            self.deny = if self.deny.is_empty() {
-                DenySet::from_blob(blob)
-            } else {
-                let jtis = blob.jtis.iter();
-                let jtis = jtis.map(|&(jti, until)| Entry::Jti { jti, until: until.into() });
-                self.deny.with(&jtis.chain(blob.rules.iter().cloned()).collect::<Vec<_>>())
-            };
-            self.reach(Position { epoch: manifest.epoch, seq: manifest.seq, head: manifest.head });
-        }
-        if manifest.iat > self.standing.now(now) + LEEWAY {
+    /// Takes note of a sign of life that names what is applied.
+    fn alive(&mut self, iat: u64, now: Moment) -> Outcome {
+        if iat > self.standing.now(now) + LEEWAY {
             return Outcome::Ahead;
         }
-        self.standing.witness(manifest.iat, now);
-        self.standing.refresh(manifest.iat, now);
-        // It may be older than our request for it: only a heartbeat says that nothing is missing.
-        self.standing.behind = true;
+        self.standing.witness(iat, now);
         self.prune();
-        Outcome::Applied
+        if self.standing.refresh(iat, now) { Outcome::Applied } else { Outcome::Known }
     }
 
     fn reach(&mut self, position: Position) {
@@ -290,15 +347,17 @@ impl Replica {
             _ => self.recent.iter().find(|known| known.seq == seq).map(|known| known.digest),
         };
         match ours {
-            Some(ours) if ours != digest => self.accuse(seq, text),
+            Some(ours) if ours != digest => self.accuse(seq, digest, text),
             _ => Outcome::Known,
         }
     }
 
-    fn accuse(&mut self, seq: u64, theirs: &Arc<str>) -> Outcome {
+    fn accuse(&mut self, seq: u64, claimed: Digest, theirs: &Arc<str>) -> Outcome {
+        let Some(at) = self.standing.position else { return Outcome::Elsewhere };
         let ours = self.recent.iter().find(|known| known.seq == seq);
         let ours = ours.map(|known| known.text.clone());
-        self.evidence = Some(Evidence { seq, ours, theirs: theirs.clone() });
+        let theirs = theirs.clone();
+        self.evidence = Some(Evidence { epoch: at.epoch, seq, claimed, ours, theirs });
         Outcome::Equivocation
     }
 

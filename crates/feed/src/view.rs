@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use scrip_verify::{Information, Issuer, Trust};
+use scrip_verify::{Freshness, Information, Issuer, Trust};
 
 use crate::clock::Moment;
 use crate::standing::{Position, Standing, State};
@@ -12,7 +12,7 @@ use crate::standing::{Position, Standing, State};
 #[derive(Debug, Clone)]
 pub struct Reader {
     published: Arc<ArcSwap<Published>>,
-    max_staleness: u64,
+    freshness: Freshness,
 }
 
 /// What a writer has published.
@@ -36,12 +36,19 @@ pub(crate) enum Source {
 pub struct View {
     published: Arc<Published>,
     moment: Moment,
-    max_staleness: u64,
+    freshness: Freshness,
 }
 
 impl Reader {
-    pub(crate) fn new(published: Published, max_staleness: u64) -> Self {
-        Self { published: Arc::new(ArcSwap::from_pointee(published)), max_staleness }
+    pub(crate) fn new(published: Published, freshness: Freshness) -> Self {
+        Self { published: Arc::new(ArcSwap::from_pointee(published)), freshness }
+    }
+
+    /// The contract that the service is told of, for [`scrip_verify::Verifier::freshness`]: what is
+    /// reported has to be what is enforced.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
     }
 
     /// What is known now.
@@ -50,7 +57,7 @@ impl Reader {
         View {
             published: self.published.load_full(),
             moment: Moment::now(),
-            max_staleness: self.max_staleness,
+            freshness: self.freshness,
         }
     }
 
@@ -102,7 +109,9 @@ impl View {
     #[must_use]
     pub fn state(&self) -> Option<State> {
         match &self.published.source {
-            Source::Feed(standing) => Some(standing.state(self.moment, self.max_staleness)),
+            Source::Feed(standing) => {
+                Some(standing.state(self.moment, self.freshness.max_staleness()))
+            }
             Source::KeysAlone => None,
         }
     }

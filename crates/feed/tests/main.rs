@@ -1,6 +1,7 @@
 //! Followers against an origin that does whatever is worst. What it signs is what the service
 //! signs; what it does to it is the fault under test.
 
+mod acks;
 mod issuer;
 mod journey;
 mod keys;

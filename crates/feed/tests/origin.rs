@@ -12,8 +12,8 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
-use serde_json::json;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
@@ -31,6 +31,10 @@ struct Inner {
     asked: Mutex<Vec<(String, Option<String>)>>,
     /// Older keys documents, by version.
     documents: Mutex<HashMap<u64, String>>,
+    /// What was acknowledged, and with which status.
+    acks: Mutex<Vec<(u16, Value)>>,
+    /// What all of them are answered with, whatever they say.
+    refusal: Mutex<Option<StatusCode>>,
     live: broadcast::Sender<Frame>,
 }
 
@@ -75,6 +79,8 @@ impl Origin {
             faults: Mutex::default(),
             asked: Mutex::default(),
             documents: Mutex::default(),
+            acks: Mutex::default(),
+            refusal: Mutex::default(),
             live: broadcast::channel(64).0,
         }));
         let router = Router::new()
@@ -83,6 +89,7 @@ impl Origin {
             .route("/v1/deny/blobs/{digest}", get(blob))
             .route("/v1/deny/batches", get(batches))
             .route("/v1/deny/stream", get(stream))
+            .route("/v1/deny/acks", post(acks))
             .layer(middleware::from_fn_with_state(origin.clone(), misbehave))
             .with_state(origin.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -153,6 +160,15 @@ impl Origin {
     /// How often a path that begins so was asked for.
     pub(crate) fn asked(&self, path: &str) -> usize {
         self.0.asked.lock().unwrap().iter().filter(|(asked, _)| asked.starts_with(path)).count()
+    }
+
+    /// The acknowledgements that were read, each with the status of its answer.
+    pub(crate) fn acks(&self) -> Vec<(u16, Value)> {
+        self.0.acks.lock().unwrap().clone()
+    }
+
+    pub(crate) fn refuse_acks(&self, status: u16) {
+        *self.0.refusal.lock().unwrap() = Some(StatusCode::from_u16(status).unwrap());
     }
 
     pub(crate) fn requests(&self) -> Vec<(String, Option<String>)> {
@@ -250,6 +266,23 @@ async fn batches(
             json!({"epoch": epoch, "batches": batches, "heartbeat": heartbeat, "more": more});
         Ok(Json(reply).into_response())
     })
+}
+
+async fn acks(State(origin): State<Origin>, Json(ack): Json<Value>) -> StatusCode {
+    let status = origin.with(|issuer| {
+        if let Some(status) = *origin.0.refusal.lock().unwrap() {
+            return status;
+        }
+        if ack["epoch"] != issuer.epoch.to_string() {
+            return StatusCode::CONFLICT;
+        }
+        match ack["seq"].as_u64().unwrap() > issuer.seq() {
+            true => StatusCode::BAD_REQUEST,
+            false => StatusCode::NO_CONTENT,
+        }
+    });
+    origin.0.acks.lock().unwrap().push((status.as_u16(), ack));
+    status
 }
 
 async fn stream(State(origin): State<Origin>, headers: HeaderMap) -> Result<Response, StatusCode> {

@@ -40,8 +40,8 @@ impl Cache {
     }
     fn save_snapshot(&self) {
         let (manifest, blob) = self.issuer.snapshot();
-        let snapshot = Snapshot::new(self.keys.prove(&manifest).unwrap(), &blob).unwrap();
-        self.open().save_snapshot(&snapshot, &blob).unwrap();
+        let snapshot = Snapshot::new(self.keys.prove(&manifest).unwrap(), blob).unwrap();
+        self.open().save_snapshot(&snapshot).unwrap();
     }
     fn restore(&self) -> (Replica, Result<(), DiskError>) {
         self.open().restore(&self.keys, self.now)
@@ -112,7 +112,7 @@ fn n82_n97_an_older_copy_is_refused_and_stays_refused() {
     older.feed = cache.issuer.feed;
     older.revoke(vec![entry(1)]);
     let (manifest, blob) = older.snapshot();
-    let snapshot = Snapshot::new(cache.keys.prove(&manifest).unwrap(), &blob).unwrap();
+    let snapshot = Snapshot::new(cache.keys.prove(&manifest).unwrap(), blob).unwrap();
     assert_eq!(replica.apply(Object::Snapshot(snapshot), cache.now), Outcome::Backwards);
 }
 

@@ -50,7 +50,7 @@ fn heartbeat(keys: &FeedKeys, jws: &str) -> Object {
 
 fn snapshot(keys: &FeedKeys, issuer: &Issuer) -> Object {
     let (manifest, blob) = issuer.snapshot();
-    Object::Snapshot(Snapshot::new(keys.prove(&manifest).unwrap(), &blob).unwrap())
+    Object::Snapshot(Snapshot::new(keys.prove(&manifest).unwrap(), blob).unwrap())
 }
 
 /// A replica that has the issuer's snapshot.
@@ -201,7 +201,7 @@ fn n82_n83_neither_an_older_snapshot_nor_an_older_epoch_is_taken() {
     issuer.revoke(vec![entry(1)]);
     let late_of_old = snapshot(&keys, &issuer);
     let mut replica = synced(&keys, &issuer, clock);
-    assert_eq!(replica.apply(early.clone(), clock.after(1)), Outcome::Backwards);
+    assert_eq!(replica.apply(early.clone(), clock.after(1)), Outcome::Late);
 
     issuer.begin_epoch(jti(NOW + 1, 0));
     let of_new = issuer.revoke(vec![entry(2)]);
@@ -295,7 +295,7 @@ fn n93_a_blob_that_is_not_the_promised_one_is_no_snapshot() {
     let (manifest, blob) = issuer.manifest();
     let build = |manifest: &Manifest, blob: &[u8]| {
         let jws = issuer.sign(Typ::DenySnapshot, manifest);
-        Snapshot::new(keys.prove(&jws).unwrap(), blob)
+        Snapshot::new(keys.prove(&jws).unwrap(), blob.to_vec())
     };
     assert!(build(&manifest, &blob).is_ok());
     let longer = [&blob[..], &[0]].concat();

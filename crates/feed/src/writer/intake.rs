@@ -1,0 +1,230 @@
+//! The way of an object from its text to what readers see: prove, apply, publish, store, tell.
+
+use std::sync::Arc;
+
+use scrip_verify::Issuer;
+use tokio::sync::watch;
+
+use crate::acks::Enforced;
+use crate::alarm::Alarm;
+use crate::clock::Moment;
+use crate::compaction::Compaction;
+use crate::files::Files;
+use crate::follower::Shared;
+use crate::keeper::Held;
+use crate::origin::{Fault, Origin};
+use crate::refetch::Bell;
+use crate::replica::{HeadBatch, Object, Outcome, Replica};
+use crate::signed::{Object as Signed, Proven, Unproven};
+use crate::standing::{Standing, State};
+use crate::view::{Published, Source};
+
+/// Bytes of batches on disk above which a newer snapshot replaces them.
+const COMPACT_AT: u64 = 8 << 20;
+
+/// Takes objects in.
+pub(crate) struct Intake {
+    pub(crate) replica: Replica,
+    pub(crate) keys: watch::Receiver<Option<Arc<Held>>>,
+    pub(crate) bell: Bell,
+    pub(crate) files: Files,
+    pub(crate) compaction: Compaction,
+    pub(crate) shared: Arc<Shared>,
+    /// Tells that there is something new to read.
+    pub(crate) changed: watch::Sender<()>,
+    pub(crate) enforced: watch::Sender<Option<Enforced>>,
+    /// What we had when an origin last contradicted it, or offered less.
+    pub(crate) disputed: Option<HeadBatch>,
+    /// Which origin is followed.
+    pub(crate) origin: usize,
+    pub(crate) state: State,
+}
+
+impl Intake {
+    /// Waits for keys: nothing can be believed before there are any.
+    pub(crate) async fn has_keys(&mut self) -> Result<(), watch::error::RecvError> {
+        self.keys.wait_for(Option::is_some).await.map(drop)
+    }
+
+    /// Waits for other keys.
+    pub(crate) async fn keys_changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.keys.changed().await?;
+        // What is on disk may be signed by a key that is no longer believed.
+        self.compaction.want();
+        Ok(())
+    }
+
+    /// Keeps the copy on disk short, and signed by keys that are still believed.
+    pub(crate) fn tend(&mut self, origin: &Origin) {
+        if self.keys.has_changed().unwrap_or(false) {
+            self.keys.mark_unchanged();
+            self.compaction.want();
+        }
+        let held = self.held();
+        self.compaction.tend(origin, held);
+    }
+
+    fn held(&self) -> Option<Arc<Held>> {
+        self.keys.borrow().clone()
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        self.replica.standing()
+    }
+
+    /// Raises the alarm where an origin did not just fail, but answered with something else.
+    pub(crate) fn note(&self, fault: &Fault) {
+        if matches!(fault, Fault::Protocol(_) | Fault::TooLong(_)) {
+            self.shared.alarms.raise(Alarm::Origin, fault);
+        }
+    }
+
+    /// Takes a text for what it claims to be. A key that is not known is asked for first.
+    pub(crate) async fn prove<T: Signed>(&mut self, jws: &str) -> Result<Proven<T>, Unproven> {
+        let prove = |held: Option<Arc<Held>>| match held {
+            Some(held) => held.feed.prove(jws),
+            None => Err(Unproven::UnknownKey),
+        };
+        let mut result = prove(self.held());
+        if matches!(result, Err(Unproven::UnknownKey)) {
+            self.bell.unknown_key().await;
+            result = prove(self.held());
+        }
+        result.inspect_err(|error| {
+            let alarm = match error {
+                Unproven::Payload(_) => Alarm::NotUnderstood,
+                _ => Alarm::Unproven,
+            };
+            self.shared.alarms.raise(alarm, error);
+        })
+    }
+
+    /// Applies, publishes, stores, acknowledges: a token is refused before the disk has turned.
+    pub(crate) async fn apply(&mut self, object: Object) -> Outcome {
+        let outcome = self.replica.apply(object.clone(), Moment::now());
+        self.publish();
+        match outcome {
+            Outcome::Applied => {
+                self.shared.alarms.crier().tell_of(&object);
+                self.persist(object).await;
+            }
+            Outcome::Known | Outcome::Gap | Outcome::Elsewhere | Outcome::Late => {}
+            Outcome::Equivocation => {
+                self.dispute();
+                self.accuse().await;
+            }
+            Outcome::Backwards if matches!(object, Object::Manifest(_)) => self.refuse_older(),
+            Outcome::Backwards => {
+                self.shared.alarms.raise(Alarm::Backwards, &"an object of an earlier epoch");
+            }
+            Outcome::Ahead => {
+                self.shared.alarms.raise(Alarm::Ahead, &"a sign of life from the future");
+                // It makes nothing young; what is in it is denied all the same.
+                if matches!(object, Object::Snapshot(_)) {
+                    self.persist(object).await;
+                }
+            }
+        }
+        self.enforce(self.origin);
+        outcome
+    }
+
+    /// Raises the alarm for a snapshot of what we are past, and remembers the batch that its origin
+    /// seems not to have.
+    pub(crate) fn refuse_older(&mut self) {
+        self.shared.alarms.raise(Alarm::Backwards, &"a snapshot from before what was seen");
+        self.dispute();
+        self.enforce(self.origin);
+    }
+
+    fn dispute(&mut self) {
+        self.disputed = self.replica.head_batch().or(self.disputed.take());
+    }
+
+    /// Lets it be acknowledged where we are, to the origin that is followed.
+    pub(crate) fn enforce(&mut self, origin: usize) {
+        self.origin = origin;
+        let standing = self.replica.standing();
+        let enforced = standing.position.map(|position| Enforced {
+            position,
+            as_of: standing.as_of(),
+            origin,
+            head: self.replica.head_batch(),
+            disputed: self.disputed.clone(),
+        });
+        self.enforced.send_if_modified(|known| {
+            let changed = *known != enforced;
+            if changed {
+                *known = enforced;
+            }
+            changed
+        });
+    }
+
+    /// Keeps evidence and raises the alarm, once for each contradiction: a fork goes on giving
+    /// signs of life.
+    async fn accuse(&mut self) {
+        let Some(evidence) = self.replica.evidence().cloned() else { return };
+        let known = self.shared.evidence.load();
+        if known.as_ref().is_some_and(|known| known.repeats(&evidence)) {
+            return;
+        }
+        self.shared.alarms.raise(Alarm::Equivocation, &evidence);
+        self.shared.evidence.store(Some(Arc::new(evidence.clone())));
+        self.files.write(move |disk| disk.save_evidence(&evidence)).await;
+    }
+
+    async fn persist(&mut self, object: Object) {
+        match object {
+            Object::Batch(batch) => {
+                let (epoch, seq) = (batch.object().epoch, batch.object().seq);
+                let logged =
+                    self.files.write(move |disk| disk.append(epoch, seq, batch.text())).await;
+                if logged.is_some_and(|bytes| bytes > COMPACT_AT) {
+                    self.compaction.want();
+                }
+            }
+            Object::Heartbeat(beat) => {
+                self.expect_keys(beat.object().keys);
+                self.files
+                    .write(move |disk| disk.save_heartbeat(beat.object().epoch, beat.text()))
+                    .await;
+            }
+            Object::Manifest(manifest) => {
+                self.expect_keys(manifest.object().keys);
+                self.files
+                    .write(move |disk| disk.save_manifest(manifest.object(), manifest.text()))
+                    .await;
+            }
+            Object::Snapshot(snapshot) => {
+                self.expect_keys(snapshot.manifest().object().keys);
+                self.files.write(move |disk| disk.save_snapshot(&snapshot)).await;
+            }
+        }
+    }
+
+    fn expect_keys(&self, version: u64) {
+        if self.held().is_none_or(|held| held.version < version) {
+            self.bell.newer();
+        }
+    }
+
+    fn publish(&mut self) {
+        let standing = *self.replica.standing();
+        self.shared.reader.update(|published| Published {
+            issuer: Issuer::new(
+                published.issuer.iss(),
+                published.issuer.keys().clone(),
+                self.replica.deny().clone(),
+            ),
+            source: Source::Feed(standing),
+        });
+        self.changed.send_replace(());
+
+        let state = self.shared.reader.view().state().unwrap_or(self.state);
+        if state != self.state {
+            tracing::info!(from = ?self.state, to = ?state, "deny list");
+            self.state = state;
+        }
+    }
+}
