@@ -17,13 +17,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scrip_token::deny::{Heartbeat, Manifest};
 use scrip_token::{Digest, Jti};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
+use crate::atomic;
 use crate::clock::Moment;
 use crate::replica::{Evidence, Object, Outcome, Replica, Snapshot, SnapshotError};
 use crate::signed::{FeedKeys, Unproven};
@@ -88,8 +88,9 @@ impl Disk {
         Ok(read(&self.dir.join("keys"))?.lines().map(str::to_owned).collect())
     }
 
-    pub(crate) fn save_keys(&self, chain: &[String]) -> io::Result<()> {
-        replace(&self.dir, "keys", chain.join("\n").as_bytes())
+    pub(crate) fn save_keys(&self, chain: &[(u64, Arc<str>)]) -> io::Result<()> {
+        let lines: Vec<&str> = chain.iter().map(|(_, document)| &**document).collect();
+        replace(&self.dir, "keys", lines.join("\n").as_bytes())
     }
 
     /// Replays everything that verifies. With an error the replica has entries, and no place.
@@ -278,14 +279,9 @@ fn read(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Replaces a file as a whole: a crash leaves the old one or the new one. Readable by its owner
-/// only, as `tempfile` makes it.
+/// Replaces a file that is readable by its owner only.
 fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(dir.join(name)).map_err(|error| error.error)?;
-    File::open(dir)?.sync_all()
+    atomic::replace(dir, name, bytes, 0o600)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::alarm::{Alarm, Alarms};
 use crate::files::Files;
-use crate::keeper::{Held, Keeper, KeysError};
+use crate::keeper::{Held, Keeper, KeysError, claimed_version};
 use crate::origin::{Fault, Origin, is_private};
 use crate::refetch::Source;
 use crate::view::{Published, Reader};
@@ -79,26 +79,28 @@ impl Document {
         let nearest = claimed.saturating_sub(MAX_WALK).max(1);
         if self.keeper.held().is_none() {
             for version in (nearest..claimed).rev() {
-                match self.keeper.accept(&origin.keys(Some(version)).await?) {
+                let Some(document) = version_of(origin, version).await? else { continue };
+                match self.keeper.accept(&document) {
                     Err(KeysError::UnknownRoot { .. }) => {}
                     Err(error) => return Ok(Err(error)),
                     Ok(_) => break,
                 }
             }
         }
-        loop {
+        let unknown = KeysError::UnknownRoot { version: claimed };
+        let Some(held) = self.keeper.held() else { return Ok(Err(unknown)) };
+        for version in nearest.max(held.version + 1)..claimed {
             match self.keeper.accept(newest) {
                 Err(KeysError::UnknownRoot { .. }) => {}
                 result => return Ok(result.map(|_| ())),
             }
-            let next = match self.keeper.held() {
-                Some(held) if (nearest..claimed).contains(&(held.version + 1)) => held.version + 1,
-                _ => return Ok(Err(KeysError::UnknownRoot { version: claimed })),
-            };
-            if let Err(error) = self.keeper.accept(&origin.keys(Some(next)).await?) {
+            // A copy keeps only those that lead on.
+            let Some(document) = version_of(origin, version).await? else { continue };
+            if let Err(error) = self.keeper.accept(&document) {
                 return Ok(Err(error));
             }
         }
+        Ok(self.keeper.accept(newest).map(|_| ()))
     }
 
     async fn publish(&self, held: Arc<Held>) {
@@ -116,7 +118,20 @@ impl Document {
             source: published.source,
         });
 
-        let chain: Vec<String> = self.keeper.chain().map(str::to_owned).collect();
-        self.files.write(move |disk| disk.save_keys(&chain)).await;
+        self.files.write(move |disk| disk.save_keys(&held.chain)).await;
+    }
+}
+
+/// An older document. Where files are served a query is passed over, so each has a name too.
+async fn version_of(origin: &Origin, version: u64) -> Result<Option<String>, Fault> {
+    match origin.keys(Some(version)).await {
+        Ok(document) if claimed_version(&document) == Some(version) => return Ok(Some(document)),
+        Ok(_) | Err(Fault::Absent) => {}
+        Err(fault) => return Err(fault),
+    }
+    match origin.keys_file(version).await {
+        Ok(document) => Ok(Some(document)),
+        Err(Fault::Absent) => Ok(None),
+        Err(fault) => Err(fault),
     }
 }

@@ -20,6 +20,7 @@ use crate::document::Document;
 use crate::event::Events;
 use crate::files::Files;
 use crate::keeper::Keeper;
+use crate::keyring::Keyring;
 use crate::origin::{self, Credential, Origin, is_private};
 use crate::refetch::{Bell, Rhythm};
 use crate::replica::{Evidence, Replica};
@@ -117,9 +118,6 @@ impl Follower {
     /// [`StartError`] for a configuration that cannot work.
     pub async fn start(config: Config) -> Result<(Handle, Reader), StartError> {
         let (issuer, origins) = origins(&config)?;
-        if config.root.as_deref().is_some_and(|root| !is_kid(root)) {
-            return Err(StartError::Root);
-        }
         if config.verifier.as_deref().is_some_and(|name| !is_verifier(name)) {
             return Err(StartError::Verifier);
         }
@@ -164,8 +162,7 @@ impl Follower {
         };
         let intake = Intake {
             replica,
-            keys,
-            bell: bell.clone(),
+            keyring: Keyring::new(keys, bell.clone(), shared.alarms.clone()),
             compaction: Compaction::new(files.clone()),
             files: files.clone(),
             shared: shared.clone(),
@@ -186,7 +183,8 @@ impl Follower {
     }
 }
 
-/// The issuer, and all places that serve its feed, in order of preference.
+/// The issuer, and all places that serve its feed, in order of preference; both checked, as the
+/// pin is.
 pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartError> {
     let http = origin::client(config.ca.as_deref())
         .map_err(|error| StartError::Http(error.to_string()))?;
@@ -200,6 +198,9 @@ pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartErr
     };
     let issuer = Url::parse(&config.issuer).map_err(|_| StartError::Url(config.issuer.clone()))?;
     let issuer = origin(issuer)?;
+    if config.root.as_deref().is_some_and(|root| !is_kid(root)) {
+        return Err(StartError::Root);
+    }
     let mut origins: Vec<_> =
         config.origins.iter().cloned().map(origin).collect::<Result<_, _>>()?;
     if origins.is_empty() {

@@ -28,13 +28,17 @@ pub(crate) struct Held {
     pub(crate) version: u64,
     pub(crate) feed: FeedKeys,
     pub(crate) token: Keys,
+    /// The documents that lead from the pin to this one, with their versions. Offered one by one
+    /// to a keeper with the same pin they bring it to where this one is.
+    pub(crate) chain: Vec<(u64, Arc<str>)>,
     /// Keys left out that carry private material.
     pub(crate) leaked: usize,
 }
 
 #[derive(Debug)]
 struct Link {
-    text: String,
+    version: u64,
+    text: Arc<str>,
     roots: Vec<(String, VerifyingKey)>,
 }
 
@@ -94,12 +98,6 @@ impl Keeper {
         self.held.as_ref()
     }
 
-    /// The documents that lead from the pin to the newest. Offered one by one to a keeper with the
-    /// same pin they bring it to where this one is.
-    pub(crate) fn chain(&self) -> impl Iterator<Item = &str> {
-        self.chain.iter().map(|link| link.text.as_str())
-    }
-
     /// Whether the next document decides whom we trust, and so has to come from the issuer itself.
     pub(crate) fn is_first_contact(&self) -> bool {
         self.held.is_none() && self.pin.is_none()
@@ -107,7 +105,7 @@ impl Keeper {
 
     /// Takes a document in; `false`: it is the one that is held.
     pub(crate) fn accept(&mut self, jws: &str) -> Result<bool, KeysError> {
-        if self.chain.last().is_some_and(|link| link.text == jws) {
+        if self.chain.last().is_some_and(|link| *link.text == *jws) {
             return Ok(false);
         }
         let compact = Compact::parse(jws.as_bytes(), jws_bytes(MAX_KEYS_BYTES))?;
@@ -115,7 +113,7 @@ impl Keeper {
         let document = PublishedKeys::parse(&compact.payload)?;
         let version = document.version;
         let roots = document.roots.keys.into_iter().map(|(jwk, key)| (jwk.kid, key)).collect();
-        let offered = Link { text: jws.to_owned(), roots };
+        let offered = Link { version, text: jws.into(), roots };
 
         let (below, key) =
             self.voucher(&header.kid, &offered).ok_or(KeysError::UnknownRoot { version })?;
@@ -140,10 +138,11 @@ impl Keeper {
         }
 
         let token = Keys::from(document.token_keys);
-        self.held = Some(Arc::new(Held { version, feed, token, leaked }));
         self.pin.get_or_insert(header.kid.into_owned());
         self.chain.truncate(below);
         self.chain.push(offered);
+        let chain = self.chain.iter().map(|link| (link.version, link.text.clone())).collect();
+        self.held = Some(Arc::new(Held { version, feed, token, chain, leaked }));
         Ok(true)
     }
 
@@ -164,6 +163,12 @@ impl Keeper {
         let links = self.chain.iter().enumerate();
         links.filter_map(|(below, link)| Some((below + 1, link.root(kid)?))).next()
     }
+}
+
+/// The version that a document claims to be; nothing of it is proved.
+pub(crate) fn claimed_version(jws: &str) -> Option<u64> {
+    let compact = Compact::parse(jws.as_bytes(), jws_bytes(MAX_KEYS_BYTES)).ok()?;
+    Some(PublishedKeys::parse(&compact.payload).ok()?.version)
 }
 
 impl Link {
@@ -231,10 +236,10 @@ mod tests {
         assert_eq!(keeper.accept(&fourth), Err(KeysError::UnknownRoot { version: 4 }));
         for (text, length) in [(&first, 1), (&handover, 1), (&third, 2), (&fourth, 2)] {
             assert_eq!(keeper.accept(text), Ok(true));
-            assert_eq!(keeper.chain().count(), length);
+            assert_eq!(keeper.held().unwrap().chain.len(), length);
         }
         let mut restored = Keeper::new(ISS, Some(&pin));
-        for link in keeper.chain() {
+        for (_, link) in &keeper.held().unwrap().chain {
             assert_eq!(restored.accept(link), Ok(true));
         }
         assert_eq!(version(&restored), 4);

@@ -7,6 +7,7 @@
 
 mod acks;
 mod alarm;
+mod atomic;
 mod clock;
 mod compaction;
 mod disk;
@@ -16,6 +17,8 @@ mod files;
 mod follower;
 mod jwks;
 mod keeper;
+mod keyring;
+mod mirror;
 mod origin;
 mod random;
 mod refetch;
@@ -34,6 +37,7 @@ pub use alarm::{Alarm, Alarms};
 pub use event::{Event, Events};
 pub use follower::{Config, Follower, Handle, StartError, Stopped};
 pub use jwks::{KeySource, KeysAlone};
+pub use mirror::{Copied, CopyError, Mirror};
 pub use origin::{Credential, TokenSource};
 pub use replica::Evidence;
 pub use standing::{Position, State};

@@ -20,6 +20,12 @@ use url::{Host, Url};
 use crate::signed::{Unproven, jws_bytes};
 use crate::sse::{Event, EventError, Events};
 
+/// Paths that a copy in files has too.
+pub(crate) const KEYS: &str = "/.well-known/scrip-keys";
+pub(crate) const KEYS_VERSIONS: &str = "/.well-known/scrip-keys-versions";
+pub(crate) const MANIFEST: &str = "/v1/deny/snapshot";
+pub(crate) const BLOBS: &str = "/v1/deny/blobs";
+
 const CONNECT: Duration = Duration::from_secs(2);
 const REQUEST: Duration = Duration::from_secs(5);
 const BLOB: Duration = Duration::from_secs(60);
@@ -133,7 +139,7 @@ pub(crate) enum Fault {
 impl Origin {
     /// The keys document, of `version` or the newest.
     pub(crate) async fn keys(&self, version: Option<u64>) -> Result<String, Fault> {
-        let mut url = self.url("/.well-known/scrip-keys");
+        let mut url = self.url(KEYS);
         if let Some(version) = version {
             url.query_pairs_mut().append_pair("version", &version.to_string());
         }
@@ -141,9 +147,15 @@ impl Origin {
         text(ok(request).await?, jws_bytes(MAX_KEYS_BYTES)).await
     }
 
+    /// The keys document of `version` where documents are files.
+    pub(crate) async fn keys_file(&self, version: u64) -> Result<String, Fault> {
+        let url = self.url(&format!("{KEYS_VERSIONS}/{version}"));
+        text(ok(self.http.get(url).timeout(REQUEST)).await?, jws_bytes(MAX_KEYS_BYTES)).await
+    }
+
     /// The newest manifest.
     pub(crate) async fn manifest(&self) -> Result<String, Fault> {
-        let request = self.authorized(self.http.get(self.url("/v1/deny/snapshot"))).await?;
+        let request = self.authorized(self.http.get(self.url(MANIFEST))).await?;
         text(ok(request.timeout(REQUEST)).await?, jws_bytes(MAX_SIGN_OF_LIFE_BYTES)).await
     }
 
@@ -153,7 +165,7 @@ impl Origin {
         &self,
         tag: &mut Option<HeaderValue>,
     ) -> Result<Option<String>, Fault> {
-        let mut request = self.http.get(self.url("/v1/deny/snapshot"));
+        let mut request = self.http.get(self.url(MANIFEST));
         if let Some(tag) = tag.as_ref() {
             request = request.header(IF_NONE_MATCH, tag);
         }
@@ -168,7 +180,7 @@ impl Origin {
     /// The blob of a manifest, by digest; `size` is what the manifest promises.
     pub(crate) async fn blob(&self, sha256: Digest, size: u64) -> Result<Vec<u8>, Fault> {
         let most = usize::try_from(size.min(MAX_BLOB_BYTES)).unwrap_or(usize::MAX);
-        let url = self.url(&format!("/v1/deny/blobs/{sha256}"));
+        let url = self.url(&format!("{BLOBS}/{sha256}"));
         body(ok(self.authorized(self.http.get(url)).await?.timeout(BLOB)).await?, most).await
     }
 

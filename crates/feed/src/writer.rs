@@ -19,7 +19,7 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 /// Ranges and snapshots that one attempt to catch up may take.
 const MAX_RANGES: usize = 64;
 const MAX_SNAPSHOTS: usize = 2;
-/// Polls of an origin whose stream is not to be had, before a better way is tried again.
+/// Polls of an origin whose stream is not to be had, before the stream is tried again.
 const POLLS: usize = 12;
 
 /// Follows one issuer's feed. The only one that changes what readers see.
@@ -27,6 +27,9 @@ pub(crate) struct Writer {
     pub(crate) origins: Vec<Origin>,
     pub(crate) intake: Intake,
 }
+
+/// Looks at a copy in files, before a better way is tried again.
+const REREADS: usize = 4;
 
 /// How an origin serves the feed.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +52,8 @@ impl Writer {
     pub(crate) async fn follow(mut self) {
         let (mut turn, mut failures) = (0, 0);
         loop {
-            if self.intake.has_keys().await.is_err() {
+            // Nothing can be believed before there are keys.
+            if self.intake.keyring.filled().await.is_err() {
                 return;
             }
             let before = self.intake.standing().as_of();
@@ -99,9 +103,10 @@ impl Writer {
             let deadline = standing.heard().max(opened) + silence;
             let event = tokio::select! {
                 event = timeout_at(deadline, stream.next()) => event,
-                changed = self.intake.keys_changed() => match changed {
+                changed = self.intake.keyring.changed() => match changed {
                     Ok(()) => {
-                        self.intake.tend(origin);
+                        // What is on disk may be signed by a key that is no longer believed.
+                        self.intake.compaction.want();
                         continue;
                     }
                     Err(_) => return Ok(Way::Live),
@@ -138,10 +143,9 @@ impl Writer {
     /// life, one of something later brings a blob.
     async fn reread(&mut self, origin: &Origin) -> Result<Way, Fault> {
         let mut tag = None;
-        for _ in 0..POLLS {
-            let every = self.patience()?;
+        for _ in 0..REREADS {
             if let Some(jws) = origin.changed_manifest(&mut tag).await? {
-                let manifest = self.intake.prove(&jws).await?;
+                let manifest = self.intake.keyring.prove(&jws).await?;
                 match self.manifest(origin, manifest).await? {
                     // A copy may be late; it becomes no younger by that.
                     Outcome::Applied | Outcome::Known | Outcome::Ahead | Outcome::Late => {}
@@ -149,6 +153,7 @@ impl Writer {
                 }
             }
             self.intake.tend(origin);
+            let every = self.patience()?;
             sleep(every / 2 + jitter(every / 2)).await;
         }
         Ok(Way::Copy)
@@ -171,7 +176,7 @@ impl Writer {
         jws: &str,
         object: fn(Proven<T>) -> Object,
     ) -> Result<(), Fault> {
-        let Ok(proven) = self.intake.prove(jws).await else { return Ok(()) };
+        let Ok(proven) = self.intake.keyring.prove(jws).await else { return Ok(()) };
         match self.intake.apply(object(proven)).await {
             Outcome::Gap | Outcome::Elsewhere | Outcome::Equivocation => {
                 self.catch_up(origin).await
@@ -206,7 +211,7 @@ impl Writer {
         };
         let Range { batches, heartbeat, more } = range;
         for jws in batches {
-            let batch = match self.intake.prove(&jws).await {
+            let batch = match self.intake.keyring.prove(&jws).await {
                 // The key was withdrawn after it had signed: only a snapshot leads past that.
                 Err(Unproven::UnknownKey) => return Ok(Progress::Stuck),
                 batch => batch?,
@@ -221,7 +226,7 @@ impl Writer {
             return Ok(if advanced { Progress::More } else { Progress::Stuck });
         }
         let Some(jws) = heartbeat else { return Ok(Progress::Done) };
-        let heartbeat = self.intake.prove(&jws).await?;
+        let heartbeat = self.intake.keyring.prove(&jws).await?;
         Ok(match self.intake.apply(Object::Heartbeat(heartbeat)).await {
             Outcome::Applied | Outcome::Known | Outcome::Ahead => Progress::Done,
             Outcome::Gap if advanced => Progress::More,
@@ -231,7 +236,7 @@ impl Writer {
 
     async fn snapshot(&mut self, origin: &Origin) -> Result<(), Fault> {
         let manifest = origin.manifest().await.inspect_err(|fault| self.intake.note(fault))?;
-        let manifest = self.intake.prove(&manifest).await?;
+        let manifest = self.intake.keyring.prove(&manifest).await?;
         match self.manifest(origin, manifest).await? {
             Outcome::Applied | Outcome::Known | Outcome::Ahead => Ok(()),
             // It could not continue what we have, and has less: it lost something, or lies.

@@ -2,6 +2,8 @@
 //! signs; what it does to it is the fault under test.
 
 mod acks;
+mod copies;
+mod epochs;
 mod issuer;
 mod journey;
 mod keys;

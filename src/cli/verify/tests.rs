@@ -38,7 +38,12 @@ fn judged(flags: &str, token: &str, key: &SigningKey, now: u64) -> Option<&'stat
     let issuer = Issuer::new("https://sts.example", keys, DenySet::default());
     let trust = Trust::one(&issuer, Information::Unfollowed);
     let claims = unproved(token.as_bytes());
-    let outcome = flags.expected.judge(token.as_bytes(), claims.as_ref(), (Freshness::default(), now), &trust);
+    let outcome = flags.expected.judge(
+        token.as_bytes(),
+        claims.as_ref(),
+        (Freshness::default(), now),
+        &trust,
+    );
     outcome.err().map(|rejection| rejection.code())
 }
 

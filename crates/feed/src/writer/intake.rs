@@ -1,4 +1,4 @@
-//! The way of an object from its text to what readers see: prove, apply, publish, store, tell.
+//! The way of a proven object to what readers see: apply, publish, store, acknowledge.
 
 use std::sync::Arc;
 
@@ -11,11 +11,9 @@ use crate::clock::Moment;
 use crate::compaction::Compaction;
 use crate::files::Files;
 use crate::follower::Shared;
-use crate::keeper::Held;
+use crate::keyring::Keyring;
 use crate::origin::{Fault, Origin};
-use crate::refetch::Bell;
 use crate::replica::{HeadBatch, Object, Outcome, Replica};
-use crate::signed::{Object as Signed, Proven, Unproven};
 use crate::standing::{Standing, State};
 use crate::view::{Published, Source};
 
@@ -25,8 +23,7 @@ const COMPACT_AT: u64 = 8 << 20;
 /// Takes objects in.
 pub(crate) struct Intake {
     pub(crate) replica: Replica,
-    pub(crate) keys: watch::Receiver<Option<Arc<Held>>>,
-    pub(crate) bell: Bell,
+    pub(crate) keyring: Keyring,
     pub(crate) files: Files,
     pub(crate) compaction: Compaction,
     pub(crate) shared: Arc<Shared>,
@@ -41,31 +38,12 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Waits for keys: nothing can be believed before there are any.
-    pub(crate) async fn has_keys(&mut self) -> Result<(), watch::error::RecvError> {
-        self.keys.wait_for(Option::is_some).await.map(drop)
-    }
-
-    /// Waits for other keys.
-    pub(crate) async fn keys_changed(&mut self) -> Result<(), watch::error::RecvError> {
-        self.keys.changed().await?;
-        // What is on disk may be signed by a key that is no longer believed.
-        self.compaction.want();
-        Ok(())
-    }
-
     /// Keeps the copy on disk short, and signed by keys that are still believed.
     pub(crate) fn tend(&mut self, origin: &Origin) {
-        if self.keys.has_changed().unwrap_or(false) {
-            self.keys.mark_unchanged();
+        if self.keyring.has_changed() {
             self.compaction.want();
         }
-        let held = self.held();
-        self.compaction.tend(origin, held);
-    }
-
-    fn held(&self) -> Option<Arc<Held>> {
-        self.keys.borrow().clone()
+        self.compaction.tend(origin, self.keyring.held());
     }
 
     pub(crate) fn standing(&self) -> &Standing {
@@ -77,26 +55,6 @@ impl Intake {
         if matches!(fault, Fault::Protocol(_) | Fault::TooLong(_)) {
             self.shared.alarms.raise(Alarm::Origin, fault);
         }
-    }
-
-    /// Takes a text for what it claims to be. A key that is not known is asked for first.
-    pub(crate) async fn prove<T: Signed>(&mut self, jws: &str) -> Result<Proven<T>, Unproven> {
-        let prove = |held: Option<Arc<Held>>| match held {
-            Some(held) => held.feed.prove(jws),
-            None => Err(Unproven::UnknownKey),
-        };
-        let mut result = prove(self.held());
-        if matches!(result, Err(Unproven::UnknownKey)) {
-            self.bell.unknown_key().await;
-            result = prove(self.held());
-        }
-        result.inspect_err(|error| {
-            let alarm = match error {
-                Unproven::Payload(_) => Alarm::NotUnderstood,
-                _ => Alarm::Unproven,
-            };
-            self.shared.alarms.raise(alarm, error);
-        })
     }
 
     /// Applies, publishes, stores, acknowledges: a token is refused before the disk has turned.
@@ -185,27 +143,21 @@ impl Intake {
                 }
             }
             Object::Heartbeat(beat) => {
-                self.expect_keys(beat.object().keys);
+                self.keyring.expect(beat.object().keys);
                 self.files
                     .write(move |disk| disk.save_heartbeat(beat.object().epoch, beat.text()))
                     .await;
             }
             Object::Manifest(manifest) => {
-                self.expect_keys(manifest.object().keys);
+                self.keyring.expect(manifest.object().keys);
                 self.files
                     .write(move |disk| disk.save_manifest(manifest.object(), manifest.text()))
                     .await;
             }
             Object::Snapshot(snapshot) => {
-                self.expect_keys(snapshot.manifest().object().keys);
+                self.keyring.expect(snapshot.manifest().object().keys);
                 self.files.write(move |disk| disk.save_snapshot(&snapshot)).await;
             }
-        }
-    }
-
-    fn expect_keys(&self, version: u64) {
-        if self.held().is_none_or(|held| held.version < version) {
-            self.bell.newer();
         }
     }
 
