@@ -44,7 +44,12 @@ enum Way {
 enum Progress {
     Done,
     More,
+    /// The heartbeat counts batches that the range did not have; they may have come in between.
+    Short,
+    /// It does not continue what we have.
     Stuck,
+    /// The origin does not know where we are.
+    Lost,
 }
 
 impl Writer {
@@ -131,8 +136,11 @@ impl Writer {
         for _ in 0..POLLS {
             let every = self.patience()?;
             match self.range(origin, Some(every)).await? {
-                Progress::Done | Progress::More => sleep(jitter(every)).await,
-                Progress::Stuck => self.catch_up(origin).await?,
+                Progress::Done => sleep(jitter(every)).await,
+                Progress::More => {}
+                Progress::Short | Progress::Stuck | Progress::Lost => {
+                    self.catch_up(origin).await?;
+                }
             }
             self.intake.tend(origin);
         }
@@ -188,16 +196,27 @@ impl Writer {
     /// Fetches ranges until nothing is missing, and a snapshot where they do not continue what we
     /// have.
     async fn catch_up(&mut self, origin: &Origin) -> Result<(), Fault> {
-        let mut snapshots = 0;
+        let (mut snapshots, mut short) = (0, false);
         for _ in 0..MAX_RANGES {
-            match self.range(origin, None).await? {
+            let progress = self.range(origin, None).await?;
+            match progress {
                 Progress::Done => return Ok(()),
                 Progress::More => {}
-                Progress::Stuck if snapshots < MAX_SNAPSHOTS => {
+                Progress::Short if !short => short = true,
+                Progress::Short | Progress::Stuck | Progress::Lost => {
+                    if snapshots == MAX_SNAPSHOTS {
+                        break;
+                    }
                     snapshots += 1;
-                    self.snapshot(origin).await?;
+                    let outcome = self.snapshot(origin).await?;
+                    if outcome == Outcome::Late && matches!(progress, Progress::Lost) {
+                        // It has lost what we have, or says so.
+                        self.intake.refuse_older();
+                    }
+                    if !matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Ahead) {
+                        break;
+                    }
                 }
-                Progress::Stuck => return Err(Fault::Unfilled),
             }
         }
         Err(Fault::Unfilled)
@@ -206,7 +225,7 @@ impl Writer {
     async fn range(&mut self, origin: &Origin, wait: Option<Duration>) -> Result<Progress, Fault> {
         let Some(from) = self.intake.standing().position else { return Ok(Progress::Stuck) };
         let range = match origin.batches(from.epoch, from.seq, wait).await {
-            Err(Fault::Gone) => return Ok(Progress::Stuck),
+            Err(Fault::Gone) => return Ok(Progress::Lost),
             range => range.inspect_err(|fault| self.intake.note(fault))?,
         };
         let Range { batches, heartbeat, more } = range;
@@ -230,22 +249,15 @@ impl Writer {
         Ok(match self.intake.apply(Object::Heartbeat(heartbeat)).await {
             Outcome::Applied | Outcome::Known | Outcome::Ahead => Progress::Done,
             Outcome::Gap if advanced => Progress::More,
+            Outcome::Gap => Progress::Short,
             _ => Progress::Stuck,
         })
     }
 
-    async fn snapshot(&mut self, origin: &Origin) -> Result<(), Fault> {
+    async fn snapshot(&mut self, origin: &Origin) -> Result<Outcome, Fault> {
         let manifest = origin.manifest().await.inspect_err(|fault| self.intake.note(fault))?;
         let manifest = self.intake.keyring.prove(&manifest).await?;
-        match self.manifest(origin, manifest).await? {
-            Outcome::Applied | Outcome::Known | Outcome::Ahead => Ok(()),
-            // It could not continue what we have, and has less: it lost something, or lies.
-            Outcome::Late => {
-                self.intake.refuse_older();
-                Err(Fault::Unfilled)
-            }
-            _ => Err(Fault::Unfilled),
-        }
+        self.manifest(origin, manifest).await
     }
 
     /// Takes a manifest in, with its blob where that is needed.
