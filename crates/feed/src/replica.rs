@@ -21,7 +21,7 @@ const REMEMBERED_BYTES: usize = 4 << 20;
 const PRUNE_EVERY: u64 = 60;
 
 /// Our copy of one issuer's deny list.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Replica {
     standing: Standing,
     deny: DenySet,
@@ -33,7 +33,7 @@ pub(crate) struct Replica {
     pruned_at: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Remembered {
     seq: u64,
     digest: Digest,
@@ -370,5 +370,7 @@ impl Replica {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,15 @@ pub(crate) struct Proven<T> {
     text: Arc<str>,
 }
 
+#[cfg(test)]
+impl<T: serde::Serialize> Proven<T> {
+    /// As if a feed key had signed it, for tests that are not about signatures.
+    pub(crate) fn assumed(object: T) -> Self {
+        let payload = serde_json::to_string(&object).unwrap();
+        Self { object, digest: Digest::of(payload.as_bytes()), text: payload.into() }
+    }
+}
+
 impl<T> Proven<T> {
     /// The object.
     pub(crate) fn object(&self) -> &T {

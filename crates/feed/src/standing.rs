@@ -1,6 +1,7 @@
 //! Where a copy of the deny list stands, and how old what it says is.
 
 use scrip_token::{Digest, Jti};
+use scrip_verify::Information;
 use tokio::time::Instant;
 
 use crate::clock::Moment;
@@ -42,8 +43,12 @@ pub(crate) struct Standing {
     as_of: u64,
     /// When that arrived.
     heard: Instant,
-    /// Latest issuer's time that was ever verified, and when it arrived.
-    verified: (u64, Instant),
+    /// How old it was by then, in seconds.
+    heard_age: u64,
+    /// Latest issuer's time that was ever verified.
+    verified: u64,
+    /// The latest that it must have been: an issuer's time, and when it arrived.
+    floor: (u64, Instant),
 }
 
 impl Standing {
@@ -54,20 +59,26 @@ impl Standing {
             every: 5,
             as_of: 0,
             heard: now.monotonic,
-            verified: (0, now.monotonic),
+            heard_age: 0,
+            verified: 0,
+            floor: (0, now.monotonic),
         }
     }
 
-    /// The time to judge by: the wall clock, never behind the last verified sign of life and what
-    /// has passed since. A clock that is set back does not revive an expired token.
+    /// The time to judge by: the wall clock, never behind any verified sign of life and what has
+    /// passed since. A clock that is set back does not revive an expired token.
     pub(crate) fn now(&self, now: Moment) -> u64 {
-        let (verified, at) = self.verified;
-        now.wall.max(verified + seconds(at, now))
+        now.wall.max(self.floor_at(now))
+    }
+
+    fn floor_at(&self, now: Moment) -> u64 {
+        let (verified, at) = self.floor;
+        verified + seconds(at, now)
     }
 
     /// The latest verified time of the issuer.
     pub(crate) fn verified_time(&self) -> u64 {
-        self.verified.0
+        self.verified
     }
 
     /// Issuer's time of the last sign of life that matched what is applied; 0: none did.
@@ -80,9 +91,23 @@ impl Standing {
         seconds(self.heard, now)
     }
 
+    /// Its age by the monotonic clock, in seconds: how old it was when it arrived, and what has
+    /// passed since. So a clock that is set back does not make young what a relay had held back.
+    fn elapsed(&self, now: Moment) -> u64 {
+        self.heard_age.saturating_add(self.silence(now))
+    }
+
+    /// How old the deny set is. Before the first snapshot it is older than any limit.
+    pub(crate) fn information(&self, now: Moment) -> Information {
+        match self.position {
+            None => Information::Followed { as_of: 0, silence: u64::MAX },
+            Some(_) => Information::Followed { as_of: self.as_of, silence: self.elapsed(now) },
+        }
+    }
+
     /// The greater of both ages.
     pub(crate) fn age(&self, now: Moment) -> u64 {
-        self.now(now).saturating_sub(self.as_of).max(self.silence(now))
+        self.now(now).saturating_sub(self.as_of).max(self.elapsed(now))
     }
 
     pub(crate) fn state(&self, now: Moment, max_staleness: u64) -> State {
@@ -105,8 +130,9 @@ impl Standing {
 
     /// Takes note of a verified time that is not ahead of ours.
     pub(crate) fn witness(&mut self, iat: u64, now: Moment) {
-        if iat > self.verified.0 {
-            self.verified = (iat, now.monotonic);
+        self.verified = self.verified.max(iat);
+        if iat > self.floor_at(now) {
+            self.floor = (iat, now.monotonic);
         }
     }
 
@@ -119,6 +145,7 @@ impl Standing {
         }
         self.as_of = iat;
         self.heard = now.monotonic;
+        self.heard_age = self.now(now).saturating_sub(iat);
         true
     }
 }

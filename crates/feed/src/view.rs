@@ -88,13 +88,7 @@ impl View {
     #[must_use]
     pub fn information(&self) -> Information {
         match &self.published.source {
-            Source::Feed(standing) if standing.position.is_none() => {
-                Information::Followed { as_of: 0, silence: u64::MAX }
-            }
-            Source::Feed(standing) => Information::Followed {
-                as_of: standing.as_of(),
-                silence: standing.silence(self.moment),
-            },
+            Source::Feed(standing) => standing.information(self.moment),
             Source::KeysAlone => Information::Unfollowed,
         }
     }

@@ -289,6 +289,29 @@ fn n147_a_clock_set_back_does_not_turn_time_back() {
 }
 
 #[test]
+fn n147_a_clock_set_back_does_not_make_young_what_was_held_back() {
+    let (mut issuer, keys) = issuer();
+    let clock = Clock::new();
+    let mut replica = synced(&keys, &issuer, clock);
+    issuer.iat = NOW + 5;
+    let late = heartbeat(&keys, &issuer.heartbeat());
+    assert_eq!(replica.apply(late, clock.after(50)), Outcome::Applied);
+    assert_eq!(replica.standing().age(clock.after(50)), 45);
+    let minute_back = clock.split(NOW - 9, 51);
+    assert_eq!(replica.standing().now(minute_back), NOW + 51, "the first one was not late");
+    assert_eq!(replica.standing().age(minute_back), 46);
+
+    let mut replica = Replica::new(clock.after(50));
+    issuer.iat = NOW;
+    assert_eq!(replica.apply(snapshot(&keys, &issuer), clock.after(50)), Outcome::Applied);
+    assert_eq!(replica.standing().age(minute_back), 51, "how old it came is not forgotten");
+    issuer.iat = NOW + 52;
+    let fresh = heartbeat(&keys, &issuer.heartbeat());
+    assert_eq!(replica.apply(fresh, clock.after(52)), Outcome::Applied);
+    assert_eq!(replica.standing().age(clock.after(52)), 0);
+}
+
+#[test]
 fn n93_a_blob_that_is_not_the_promised_one_is_no_snapshot() {
     let (mut issuer, keys) = issuer();
     issuer.revoke(vec![entry(1), entry(2)]);
