@@ -7,6 +7,7 @@ mod connection;
 mod dev;
 mod explain;
 mod failure;
+mod feed;
 mod follow;
 mod http;
 mod input;
@@ -62,6 +63,8 @@ enum Command {
     Revocations(revocations::Args),
     /// Who follows the deny list, and how far each has got
     Verifiers(verifiers::Args),
+    /// The deny list as it travels: look at it, or copy it into files
+    Feed(feed::Args),
     /// The keys that sign tokens
     Keys(keys::Args),
     /// Who did what, when, from where
@@ -96,6 +99,7 @@ impl Command {
             Self::Revoke(args) => args.run().await,
             Self::Revocations(args) => args.run().await,
             Self::Verifiers(args) => args.run().await,
+            Self::Feed(args) => args.run().await,
             Self::Keys(args) => args.run().await,
             Self::Audit(args) => args.run().await,
         }

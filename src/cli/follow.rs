@@ -24,13 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(super) struct Following {
     /// Thumbprint of the issuer's root key [default: the first contact decides]
-    #[arg(long, env = "SCRIP_ROOT", value_name = "KID", allow_hyphen_values = true)]
+    #[arg(long, env = "SCRIP_ROOT", value_name = "KID", allow_hyphen_values = true, global = true)]
     root: Option<String>,
     /// Where the service answers, in order of preference; may be repeated [default: the issuer]
-    #[arg(long = "origin", value_name = "URL")]
+    #[arg(long = "origin", value_name = "URL", global = true)]
     origins: Vec<Url>,
     /// Where copies of the feed are served as files, given no secret; may be repeated
-    #[arg(long = "mirror", value_name = "URL")]
+    #[arg(long = "mirror", value_name = "URL", global = true)]
     mirrors: Vec<Url>,
 }
 
