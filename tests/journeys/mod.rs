@@ -1,6 +1,7 @@
 //! Whole stories, told through real processes.
 
 mod dev;
+mod files;
 mod keys;
 mod outages;
 mod replicas;
