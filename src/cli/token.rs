@@ -38,7 +38,7 @@ enum Command {
         jti: Jti,
     },
     /// Check a token here, explain its claims, and name the first check that fails
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
 }
 
 /// What to ask for. Omitted: what the client's policy gives by default.

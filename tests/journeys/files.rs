@@ -30,7 +30,7 @@ async fn a_gateway_that_reaches_nothing_but_files_refuses_what_is_revoked() {
             .into_iter()
             .filter(|line| line["event"] == event)
             .map(|line| line[member].clone())
-            .last()
+            .next_back()
     };
     until("the tail is in step", PATIENCE, async || seen("heartbeat", "age")).await;
     let mut live = Follower::start(&acme.gateway, &["--verifier", "gw-1a"]).await;
