@@ -19,20 +19,30 @@ pub struct Gateway {
 impl Gateway {
     /// Follows at the issuer; returns when it is in step.
     pub async fn start(acme: &Acme) -> Self {
-        Self::following(acme, &acme.installation, None).await
+        Self::following(acme, &acme.installation, None, None).await
+    }
+
+    /// Acknowledges what it enforces under this name.
+    pub async fn named(acme: &Acme, name: &str) -> Self {
+        Self::following(acme, &acme.installation, None, Some(name.to_owned())).await
     }
 
     /// Follows at this replica.
     pub async fn at(acme: &Acme, replica: &Installation) -> Self {
-        Self::following(acme, replica, None).await
+        Self::following(acme, replica, None, None).await
     }
 
     /// Trusts this root, and whichever it handed over to.
     pub async fn pinned(acme: &Acme, root: &str) -> Self {
-        Self::following(acme, &acme.installation, Some(root.to_owned())).await
+        Self::following(acme, &acme.installation, Some(root.to_owned()), None).await
     }
 
-    async fn following(acme: &Acme, replica: &Installation, root: Option<String>) -> Self {
+    async fn following(
+        acme: &Acme,
+        replica: &Installation,
+        root: Option<String>,
+        verifier: Option<String>,
+    ) -> Self {
         let dir = TempDir::with_prefix("scrip-follower-").unwrap();
         let credential = Credential::Basic {
             id: acme.gateway.id.clone(),
@@ -41,6 +51,7 @@ impl Gateway {
         let config = Config {
             credential: Some(credential),
             root,
+            verifier,
             dir: Some(dir.path().join("feed")),
             origins: vec![replica.url().parse().unwrap()],
             ..Config::new(acme.installation.url())

@@ -167,6 +167,33 @@ async fn n82_a_follower_proves_what_database_and_witness_have_both_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n82_a_follower_that_acknowledges_proves_it_by_itself() {
+    let installation = Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1");
+    let mut acme = Acme::found(installation).await;
+    let billing = acme.embedded("acme/billing").await;
+    let gateway = Gateway::named(&acme, "gw-1a").await;
+    let (epoch, token) = (gateway.epoch(), billing.token(&[]).await);
+    acme.stop().await;
+    let database = Backup::of(&acme.installation).await;
+    let witness = acme.installation.folder.path().join("keys").join("witness-1.json");
+    let before = fs::read(&witness).unwrap();
+    acme.start().await;
+    assert_eq!(acme.http().give_up(&billing, &token).await.status, 200);
+    gateway.refuses(&token).await;
+
+    acme.stop().await;
+    database.restore(&acme.installation).await;
+    fs::write(&witness, before).unwrap();
+    acme.start().await;
+    until("the epoch arrives", PATIENCE, async || (gateway.epoch() > epoch).then_some(())).await;
+    assert_eq!(epochs_begun(&acme).await, 1);
+    gateway.refuses(&token).await;
+    Gateway::start(&acme).await.refuses(&token).await;
+    gateway.accepts(&billing.token(&[]).await).await;
+    gateway.is_in_step().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d3_a_copy_that_lost_nothing_changes_nothing() {
     let installation = Installation::on_postgres().await.set("SCRIP_HEARTBEAT", "1");
     let mut acme = Acme::found(installation).await;
