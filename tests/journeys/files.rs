@@ -26,11 +26,8 @@ async fn a_gateway_that_reaches_nothing_but_files_refuses_what_is_revoked() {
     let seen = |event: &str, member: &str| {
         let lines: Vec<Value> =
             tail.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        lines
-            .into_iter()
-            .filter(|line| line["event"] == event)
-            .map(|line| line[member].clone())
-            .next_back()
+        let last = lines.into_iter().rfind(|line| line["event"] == event);
+        last.map(|line| line[member].clone())
     };
     until("the tail is in step", PATIENCE, async || seen("heartbeat", "age")).await;
     let mut live = Follower::start(&acme.gateway, &["--verifier", "gw-1a"]).await;
