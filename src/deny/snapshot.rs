@@ -21,8 +21,9 @@ use crate::store::{deny_entries, deny_snapshots};
 
 /// An entry stays in for so many seconds after it is over, for followers whose time is behind.
 const LINGER: u64 = 60;
-/// Seconds after which a manifest is made anew for whoever asks, though nothing has changed.
-const YOUNG: u64 = 60;
+/// Seconds after which a manifest is made anew for whoever asks, though nothing has changed: to those
+/// who follow copies in files its date is the sign of life.
+const YOUNG: u64 = 5;
 /// A snapshot is made anew after so long even where nobody asks, and after so many batches: it is
 /// never so old that a follower cannot go on from it.
 const MAX_AGE: Duration = Duration::from_secs(300);

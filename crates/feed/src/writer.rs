@@ -154,9 +154,13 @@ impl Writer {
         for _ in 0..REREADS {
             if let Some(jws) = origin.changed_manifest(&mut tag).await? {
                 let manifest = self.intake.keyring.prove(&jws).await?;
-                match self.manifest(origin, manifest).await? {
+                match self.manifest(origin, manifest.clone()).await? {
+                    Outcome::Applied => {
+                        // Nothing else will say that this is all there is.
+                        self.intake.apply(Object::Manifest(manifest)).await;
+                    }
                     // A copy may be late; it becomes no younger by that.
-                    Outcome::Applied | Outcome::Known | Outcome::Ahead | Outcome::Late => {}
+                    Outcome::Known | Outcome::Ahead | Outcome::Late => {}
                     _ => return Err(Fault::Unfilled),
                 }
             }

@@ -101,6 +101,7 @@ async fn a_directory_that_anybody_serves_is_an_origin() {
     let view = until(&reader, "the second revocation", |view| seq(view) == 2).await;
     assert_eq!(view.issuer().deny().len(), 2);
     assert_eq!(view.position(), Some(copied.position));
+    synced(&feed).await;
     // Nothing was revoked since; a later manifest says so.
     let as_of = |view: &scrip_feed::View| view.now() - view.age().unwrap();
     let before = as_of(&view);
