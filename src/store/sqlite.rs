@@ -1,9 +1,9 @@
 use super::gate::{Gate, Pace};
 use super::session::Begun;
 use super::{Lock, StoreError, Tx};
-use sqlx::SqlitePool;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection, SqlitePool};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,7 +39,15 @@ impl Sqlite {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
         let pool = |size| PoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
-        let writer = pool(1).connect_with(options.clone()).await?;
+        // SQLite itself rolls back where it has no room; sqlx then finds nothing to roll back, and
+        // takes the transaction for one that goes on, for ever. Such a connection is replaced.
+        let writer = pool(1)
+            .before_acquire(|connection: &mut SqliteConnection, _| {
+                let clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(clean) })
+            })
+            .connect_with(options.clone())
+            .await?;
         let options = options.read_only(true);
         Ok(Self {
             writer,
