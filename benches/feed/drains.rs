@@ -20,9 +20,9 @@ use crate::harness::cli::Cli;
 const AT_A_TIME: usize = 32;
 /// Far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// By what the first event of a frame with a batch is known, and within how many bytes.
+/// By what a batch is known, and within how many bytes: a heartbeat may come before it.
 const BATCH: &[u8] = b"event: batch";
-const HEAD: usize = 64;
+const HEAD: usize = 2048;
 
 /// Connections that drain.
 pub(crate) struct Drains {

@@ -76,6 +76,12 @@ impl Stage {
         (Self { hall: hall.clone(), published: sender }, Audience { hall, published })
     }
 
+    /// How many follow.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        u32::try_from(self.hall.inside().seats).unwrap_or(u32::MAX)
+    }
+
     /// Sends a frame to all who follow.
     pub fn publish(&self, frame: Frame) {
         let mut inside = self.hall.inside();

@@ -15,9 +15,11 @@ use super::heartbeat::{Beat, beat};
 use super::{DenyList, Position, PublishError, epoch};
 use crate::store::{Numbered, Store, deny_batches};
 
-/// After batches were sent, those that come within this time are sent together. One that comes
-/// alone never waits.
+/// After batches were sent, those that come within this time are sent together: so long, and so
+/// much longer for each follower, that writing to all of them leaves time for everything else. One
+/// that comes alone never waits.
 const TICK: Duration = Duration::from_millis(5);
+const TICK_EACH: Duration = Duration::from_micros(10);
 /// How often other replicas' batches are looked for where nothing tells of them.
 const POLL: Duration = Duration::from_secs(1);
 /// Batches read at once, and sent as one frame.
@@ -178,7 +180,7 @@ impl Publisher {
                 metrics::counter!("scrip_feed_batches_total", "by" => woken).increment(found);
                 // What another replica has revoked wakes those who wait here too.
                 self.list.announce(self.sent.clone());
-                sleep(TICK).await;
+                sleep(TICK + TICK_EACH * self.stage.size()).await;
             }
         }
     }
