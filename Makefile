@@ -1,15 +1,16 @@
 # `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
 # `make interop` - what others wrote against us; needs Python, node, Go and Java as well.
+# `make drill` - the long form of tests/drills: faults under a thousand revocations each, and the table of what was seen.
 # `make bench` - what verifying and revoking cost, as ratios to baselines of the same run; wants a quiet machine.
 # `make fuzz` - each target of fuzz/ for FUZZ_SECONDS. `make mutants` - our checks broken one by one: do the tests notice?
 
-.PHONY: run test interop bench fuzz mutants
+.PHONY: run test interop drill bench fuzz mutants
 
 run:
 	cargo run -- dev
 
 test:
-	.ci/prepare postgres vault
+	.ci/prepare postgres vault faketime
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
@@ -19,6 +20,11 @@ interop:
 	.ci/prepare postgres vault python node go java
 	cargo clippy --test interop -- -D warnings
 	cargo test --test interop
+
+# DRILL_SEED repeats the chances of a run; `make drill DRILLS=drills::clocks` runs a part.
+DRILLS ?= drills::
+drill:
+	.ci/drill $(DRILLS)
 
 bench:
 	.ci/prepare postgres

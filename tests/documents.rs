@@ -63,6 +63,36 @@ fn every_file_that_a_document_names_is_there() {
     }
 }
 
+/// What the README says of outages is what the drills show, and it says all of that.
+#[test]
+fn the_readme_tells_what_the_drills_show() {
+    let text = read("README.md");
+    let (_, section) = text.split_once("## How fast does a revocation").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let is_test = |word: &&str| word.matches('_').count() > 2 && !word.contains(['.', ' ']);
+    let named: BTreeSet<&str> = code(section).filter(is_test).collect();
+    let (mut tests, mut drills) = (String::new(), String::new());
+    for folder in ["tests/drills", "tests/journeys"] {
+        for file in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = file.path();
+            if path.is_file() {
+                let text = read(&path);
+                if text.contains("Drill::found(") {
+                    drills.push_str(&text);
+                }
+                tests.push_str(&text);
+            }
+        }
+    }
+    for name in &named {
+        assert!(tests.contains(&format!("async fn {name}()")), "there is no test {name}");
+    }
+    let ours = drills.split("\nasync fn ").skip(1).filter_map(|rest| rest.split_once("() {"));
+    for (name, _) in ours {
+        assert!(named.contains(name), "the README does not tell of {name}");
+    }
+}
+
 /// Targets of links within the repository, each with its anchor.
 fn links(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| {

@@ -1,21 +1,21 @@
 use super::history::{Event, Minted, Writer};
 use crate::harness::acme::Acme;
-use crate::harness::batches::batches;
+use crate::harness::batches::{batches, read};
 use crate::harness::cli::Cli;
+use crate::harness::dice::{Dice, Size};
 use crate::harness::follower::Follower;
 use crate::harness::postgres::Cluster;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
-use scrip::random;
+use scrip_token::deny::Entry;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-const ROUNDS: u64 = 20;
 const WRITERS: usize = 8;
 /// How many acknowledgements a round sees before the fault; about half a second of load.
-const ACKNOWLEDGED: std::ops::Range<usize> = 16..128;
+const ACKNOWLEDGED: std::ops::Range<u64> = 16..128;
 /// Within this the service must have found Postgres again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -64,11 +64,10 @@ impl Drill {
     }
 
     async fn run(mut self, victims: impl Fn(u64) -> Victims) {
-        let seed = u64::from_le_bytes(random::bytes());
-        println!("seed {seed}");
-        for round in 0..ROUNDS {
+        let mut dice = Dice::new();
+        for round in 0..Size::asked_for().of(8, 20) {
             let victims = victims(round);
-            let fatal = ACKNOWLEDGED.start + scattered(seed, round) % ACKNOWLEDGED.len();
+            let fatal = dice.roll(ACKNOWLEDGED) as usize;
             println!("round {round}: after {fatal} acknowledgements {victims:?} die");
             let first = self.minted.len();
             let unknown = self.load(round, fatal, victims).await;
@@ -170,7 +169,14 @@ impl Drill {
         let epoch = self.gateway.start["epoch"].as_str().expect("it has synced").to_owned();
         let batches = batches(&http, &self.acme.gateway, &epoch).await;
         assert!(batches.starts_with(&self.batches), "what was published has changed");
-        assert!(batches.len() >= self.revoked.len());
+        let entries = batches.iter().flat_map(|jws| read(jws).entries);
+        let jtis: BTreeSet<String> = entries
+            .filter_map(|entry| match entry {
+                Entry::Jti { jti, .. } => Some(jti.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert!(jtis.is_superset(&self.revoked), "acknowledged, and not on the list");
         self.batches = batches;
 
         let of_round = &self.minted[first..];
@@ -211,12 +217,4 @@ impl Drill {
     async fn reader(&self) -> String {
         self.acme.operator.token(&["--audience", "self", "--scope", "scrip:tokens"]).await
     }
-}
-
-/// One number for each round (SplitMix64), so that a seed tells all of them.
-fn scattered(seed: u64, round: u64) -> usize {
-    let mut mixed = seed.wrapping_add((round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    usize::from((mixed >> 48) as u16)
 }

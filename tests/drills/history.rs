@@ -36,6 +36,11 @@ impl Writer {
         Self { http: acme.http(), workload: workload.clone(), operator: operator.cloned() }
     }
 
+    /// One that only mints by itself, at this replica.
+    pub fn at(http: Http, workload: &Cli) -> Self {
+        Self { http, workload: workload.clone(), operator: None }
+    }
+
     /// `name` makes its Idempotency-Keys unique.
     pub async fn write(self, name: String, history: UnboundedSender<Event>) {
         for number in 0.. {
@@ -49,8 +54,7 @@ impl Writer {
             let Some(operator) = self.operator.as_ref().filter(|_| number % 2 == 0) else {
                 continue;
             };
-            let revoked = self.http.revoke(operator, json!({"jti": jti})).await;
-            if acknowledged(revoked).is_none() {
+            if self.revoke(operator, &jti, 0).await.is_none() {
                 let _ = history.send(Event::RevokeUnknown(jti));
                 return;
             }
@@ -64,6 +68,11 @@ impl Writer {
         let answer = acknowledged(self.http.mint(&self.workload, &wishes, Some(key)).await)?;
         let text = |name: &str| answer.body[name].as_str().expect("a text").to_owned();
         Some(Minted { jti: text("jti"), token: text("access_token") })
+    }
+
+    /// One revocation that waits so many seconds for receipts; `None` where the outcome is unknown.
+    pub async fn revoke(&self, operator: &Cli, jti: &str, wait: u32) -> Option<Answer> {
+        acknowledged(self.http.revoke_and_wait(operator, json!({"jti": jti}), wait).await)
     }
 }
 

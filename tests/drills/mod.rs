@@ -1,5 +1,18 @@
-//! Faults under load: what was acknowledged is never lost, however the processes die.
+//! Faults under load: what was acknowledged is never lost, however the processes die, and no gateway
+//! accepts it for longer than was promised.
 
+mod clocks;
 mod crash;
+mod disks;
+mod drill;
 mod freeze;
+mod gateway;
 mod history;
+mod kills;
+mod ledger;
+mod load;
+mod network;
+mod outage;
+mod pauses;
+mod replicas;
+mod restores;

@@ -14,8 +14,7 @@ pub async fn batches(http: &Http, gateway: &Cli, epoch: &str) -> Vec<String> {
         assert_eq!(page.status, 200, "{page:?}");
         for jws in page.body["batches"].as_array().expect("a list") {
             let jws = jws.as_str().expect("a JWS");
-            let payload = Compact::parse(jws.as_bytes(), jws.len()).expect("a JWS").payload;
-            let batch = Batch::parse(&payload).expect("a batch");
+            let (batch, payload) = open(jws);
             let found = (batch.epoch, batch.seq, batch.prev);
             assert_eq!(found, (epoch, all.len() as u64 + 1, head), "a gap, or a fork");
             head = Digest::of(&payload);
@@ -25,4 +24,14 @@ pub async fn batches(http: &Http, gateway: &Cli, epoch: &str) -> Vec<String> {
             return all;
         }
     }
+}
+
+/// What a batch says.
+pub fn read(jws: &str) -> Batch {
+    open(jws).0
+}
+
+fn open(jws: &str) -> (Batch, Vec<u8>) {
+    let payload = Compact::parse(jws.as_bytes(), jws.len()).expect("a JWS").payload;
+    (Batch::parse(&payload).expect("a batch"), payload)
 }

@@ -52,7 +52,17 @@ impl Http {
 
     /// `POST /v1/revocations`; an error where no answer came.
     pub async fn revoke(&self, operator: &Cli, selector: Value) -> reqwest::Result<Answer> {
-        let body = json!({"selector": selector, "reason": "test"});
+        self.revoke_and_wait(operator, selector, 0).await
+    }
+
+    /// The same, answered when all verifiers enforce it, or after so many seconds.
+    pub async fn revoke_and_wait(
+        &self,
+        operator: &Cli,
+        selector: Value,
+        wait: u32,
+    ) -> reqwest::Result<Answer> {
+        let body = json!({"selector": selector, "reason": "test", "wait": wait});
         let request = self.http.post(format!("{}/v1/revocations", self.url)).json(&body);
         send(request.basic_auth(&operator.id, Some(&operator.secret))).await
     }

@@ -1,7 +1,9 @@
 use super::at_exit::AtExit;
+use super::disk::SmallDisk;
 use super::process::{Process, Signal, free_port, send};
 use super::until::until;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -28,12 +30,27 @@ pub struct Cluster {
     folder: PathBuf,
     port: u16,
     settings: &'static [&'static str],
+    disk: Option<SmallDisk>,
     _removal: AtExit,
 }
 
 impl Cluster {
     /// `settings` such as `fsync=off` are added to the defaults, which lose nothing.
     pub async fn start(settings: &'static [&'static str]) -> Self {
+        Self::start_on(None, settings).await
+    }
+
+    /// One with a disk that can be filled.
+    pub async fn on_small_disk() -> Self {
+        Self::start_on(Some(SmallDisk::mount(128).await), &["max_wal_size=32MB"]).await
+    }
+
+    /// The disk that can be filled.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it was started on one")
+    }
+
+    async fn start_on(disk: Option<SmallDisk>, settings: &'static [&'static str]) -> Self {
         let folder =
             TempDir::with_prefix("scrip-postgres-").expect("a folder for the cluster").keep();
         let path = folder.to_str().expect("a temporary folder's name is text");
@@ -42,12 +59,15 @@ impl Cluster {
             "for try in 1 2 3 4 5 6 7 8 9; do rm -rf \"$1\" && break; sleep 0.2; done",
             &[path],
         );
+        let home = disk.as_ref().map_or(folder.clone(), SmallDisk::outside);
         if is_root() {
-            chown(&folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED))
+            chown(home, Some(UNPRIVILEGED), Some(UNPRIVILEGED))
                 .expect("root gives its folder away");
         }
-        let made = unprivileged("initdb", &folder)
+        let data = disk.as_ref().map_or(folder.as_path(), SmallDisk::path);
+        let made = unprivileged("initdb", data, disk.as_ref())
             .args([
+                "--wal-segsize=4",
                 "--username=postgres",
                 "--auth=trust",
                 "--encoding=UTF8",
@@ -61,8 +81,8 @@ impl Cluster {
         }
 
         let port = free_port();
-        let postmaster = start_postmaster(&folder, port, settings);
-        let mut cluster = Self { postmaster, folder, port, settings, _removal: removal };
+        let postmaster = start_postmaster(&folder, disk.as_ref(), port, settings);
+        let mut cluster = Self { postmaster, folder, port, settings, disk, _removal: removal };
         cluster.answers().await;
         cluster
     }
@@ -112,9 +132,15 @@ impl Cluster {
         children.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
     }
 
+    /// Whether it has given up by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.postmaster.ended().is_some()
+    }
+
     /// Starts again what was killed, at the same address; returns when it has recovered.
     pub async fn restart(&mut self) {
-        self.postmaster = start_postmaster(&self.folder, self.port, self.settings);
+        let disk = self.disk.as_ref();
+        self.postmaster = start_postmaster(&self.folder, disk, self.port, self.settings);
         self.answers().await;
     }
 
@@ -133,9 +159,15 @@ impl Cluster {
     }
 }
 
-fn start_postmaster(folder: &Path, port: u16, settings: &[&str]) -> Process {
-    let mut command = unprivileged("postgres", folder);
-    command.arg("-k").arg(folder).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
+fn start_postmaster(
+    folder: &Path,
+    disk: Option<&SmallDisk>,
+    port: u16,
+    settings: &[&str],
+) -> Process {
+    let data = disk.map_or(folder, SmallDisk::path);
+    let mut command = unprivileged("postgres", data, disk);
+    command.arg("-k").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
     for setting in ["max_connections=300"].iter().chain(settings) {
         command.args(["-c", setting]);
     }
@@ -144,24 +176,21 @@ fn start_postmaster(folder: &Path, port: u16, settings: &[&str]) -> Process {
 }
 
 /// `program -D folder`, run by somebody other than root, as it insists.
-fn unprivileged(name: &str, folder: &Path) -> Command {
-    let program = program(name);
-    let mut command = match is_root() {
-        false => Command::new(program),
-        true => {
-            let id = UNPRIVILEGED;
-            let mut command = Command::new("setpriv");
-            command
-                .args([&format!("--reuid={id}"), &format!("--regid={id}"), "--clear-groups", "--"])
-                .arg(program);
-            command
-        }
-    };
-    command.current_dir(folder).arg("-D").arg(folder.join("cluster"));
+fn unprivileged(name: &str, folder: &Path, disk: Option<&SmallDisk>) -> Command {
+    let mut words = disk.map(SmallDisk::entrance).unwrap_or_default();
+    if is_root() {
+        let id = UNPRIVILEGED;
+        words.push("setpriv".to_owned());
+        words.extend([format!("--reuid={id}"), format!("--regid={id}")]);
+        words.extend(["--clear-groups", "--"].map(str::to_owned));
+    }
+    let mut words = words.into_iter().map(OsString::from).chain([program(name).into()]);
+    let mut command = Command::new(words.next().expect("the program at least"));
+    command.args(words).current_dir("/").arg("-D").arg(folder.join("cluster"));
     command
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").expect("proc is mounted").uid() == 0
 }
 

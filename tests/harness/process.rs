@@ -1,7 +1,7 @@
 use super::at_exit::AtExit;
 use super::until::within;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
 use std::ops::Range;
 use std::path::Path;
@@ -17,6 +17,8 @@ pub struct Process {
     program: String,
     child: Child,
     output: TempDir,
+    /// Bytes of standard output that [`Process::unread`] has returned.
+    read: u64,
     end: Option<AtExit>,
 }
 
@@ -41,7 +43,7 @@ impl Process {
             &[&child.id().to_string(), last.name()],
         );
         let program = command.get_program().to_string_lossy().into_owned();
-        Self { program, child, output, end: Some(end) }
+        Self { program, child, output, read: 0, end: Some(end) }
     }
 
     pub fn pid(&self) -> u32 {
@@ -72,6 +74,18 @@ impl Process {
     /// Waits for complete lines of standard output, counted from 0.
     pub async fn lines(&mut self, which: Range<usize>) -> Vec<String> {
         self.written_lines(|lines| lines.get(which.clone()).map(<[_]>::to_vec)).await
+    }
+
+    /// The lines of standard output that were completed since this was called last.
+    pub fn unread(&mut self) -> Vec<String> {
+        let mut stdout =
+            File::open(self.output.path().join("stdout")).expect("it was created at the start");
+        stdout.seek(SeekFrom::Start(self.read)).expect("it is a file");
+        let mut written = String::new();
+        stdout.read_to_string(&mut written).expect("it writes text");
+        let complete = written.rfind('\n').map_or(0, |last| last + 1);
+        self.read += complete as u64;
+        written[..complete].lines().map(str::to_owned).collect()
     }
 
     async fn written_lines<T>(&mut self, pick: impl Fn(&[String]) -> Option<T>) -> T {

@@ -13,6 +13,8 @@ pub struct Installation {
     /// Holds the keys, and whatever else a test puts there.
     pub folder: Arc<TempDir>,
     settings: BTreeMap<String, String>,
+    /// What its commands begin with.
+    entrance: Vec<String>,
 }
 
 /// The operator that `scrip bootstrap` made.
@@ -34,7 +36,9 @@ impl Installation {
 
     fn new(folder: TempDir, database: &str) -> Self {
         let keys = folder.path().join("keys");
-        let new = Self { folder: Arc::new(folder), settings: BTreeMap::new() }.replica();
+        let new =
+            Self { folder: Arc::new(folder), settings: BTreeMap::new(), entrance: Vec::new() };
+        let new = new.replica();
         let issuer = new.url();
         new.set("SCRIP_ISSUER", &issuer)
             .set("SCRIP_DATABASE_URL", database)
@@ -66,6 +70,12 @@ impl Installation {
         self
     }
 
+    /// On another disk than everybody's.
+    pub fn behind(mut self, entrance: Vec<String>) -> Self {
+        self.entrance = entrance;
+        self
+    }
+
     pub fn setting(&self, name: &str) -> &String {
         &self.settings[name]
     }
@@ -82,8 +92,15 @@ impl Installation {
 
     /// `scrip` with these arguments, in its folder and with its settings as the whole environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_scrip"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear().envs(&self.settings);
+        let scrip = env!("CARGO_BIN_EXE_scrip").to_owned();
+        let mut words = self.entrance.iter().chain([&scrip]);
+        let mut command = Command::new(words.next().unwrap_or(&scrip));
+        command
+            .args(words)
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(&self.settings);
         command
     }
 

@@ -1,12 +1,39 @@
+use std::io;
 use std::sync::{Arc, Mutex};
-use tokio::io::copy_bidirectional;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
-/// A way to a server that can lose what is on it: a primary without power, a dropped route.
+/// A way to a server on which everything can happen that happens to bytes on a network.
 pub struct Wire {
     pub port: u16,
-    current: Arc<Mutex<CancellationToken>>,
+    weather: Arc<Mutex<watch::Sender<Weather>>>,
+}
+
+/// What becomes of the bytes, on all connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    Clear,
+    /// Connections are reset, and so are new ones.
+    Cut,
+    /// The next bytes from the server are cut short, then the connection is reset.
+    Torn,
+    /// Nothing passes and nothing breaks: a dropped route.
+    Silent,
+    /// Nothing comes back from the server, nothing breaks: a half-open connection.
+    OneWay,
+    /// So many bytes a second, each way.
+    Slow(u32),
+    /// Everything arrives, so much later for each piece.
+    Late(Duration),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
 }
 
 impl Wire {
@@ -14,29 +41,103 @@ impl Wire {
     pub async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let current = Arc::new(Mutex::new(CancellationToken::new()));
-        let shared = current.clone();
+        let weather = Arc::new(Mutex::new(watch::Sender::new(Weather::Clear)));
+        let shared = weather.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let silent = shared.lock().expect("nobody panics with it").clone();
-                tokio::spawn(forward(client, server.clone(), silent));
+                let weather = shared.lock().expect("nobody panics with it").subscribe();
+                tokio::spawn(forward(client, server.clone(), weather));
             }
         });
-        Self { port, current }
+        Self { port, weather }
     }
 
-    /// From now on nothing passes on the connections that there are, and none of them breaks.
-    /// Those that are made later work.
+    /// As an HTTP origin.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn turn(&self, weather: Weather) {
+        self.weather.lock().expect("nobody panics with it").send_replace(weather);
+    }
+
+    /// From now on nothing passes on the connections that there are, and none of them breaks: a
+    /// primary without power. Those that are made later work.
     pub fn fall_silent(&self) {
-        let mut current = self.current.lock().expect("nobody panics with it");
-        std::mem::take(&mut *current).cancel();
+        let mut weather = self.weather.lock().expect("nobody panics with it");
+        std::mem::replace(&mut *weather, watch::Sender::new(Weather::Clear))
+            .send_replace(Weather::Silent);
     }
 }
 
-async fn forward(mut client: TcpStream, server: String, silent: CancellationToken) {
+/// Until either side ends, or the weather breaks it.
+async fn forward(mut client: TcpStream, server: String, mut weather: watch::Receiver<Weather>) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
-    tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
-        () = silent.cancelled() => std::future::pending().await,
+    {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let mut cut = weather.clone();
+        tokio::select! {
+            _ = pass(from_client, to_server, Direction::Up, weather.clone()) => {}
+            _ = pass(from_server, to_client, Direction::Down, weather.clone()) => {}
+            Ok(_) = cut.wait_for(|weather| *weather == Weather::Cut) => {}
+        }
+    }
+    if matches!(*weather.borrow_and_update(), Weather::Cut | Weather::Torn) {
+        // Closing then sends RST in place of FIN.
+        let _ = client.set_zero_linger();
+        let _ = server.set_zero_linger();
+    }
+}
+
+async fn pass(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    direction: Direction,
+    mut weather: watch::Receiver<Weather>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        let bytes = &buffer[..count];
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        loop {
+            let now = *weather.borrow_and_update();
+            match now {
+                Weather::Silent => until_it_turns(&mut weather).await,
+                Weather::OneWay if direction == Direction::Down => {
+                    until_it_turns(&mut weather).await;
+                }
+                Weather::Cut => return Ok(()),
+                Weather::Torn if direction == Direction::Down => {
+                    return to.write_all(&bytes[..count / 2]).await;
+                }
+                Weather::Slow(rate) => {
+                    for byte in bytes.chunks(rate.div_ceil(20) as usize) {
+                        to.write_all(byte).await?;
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    break;
+                }
+                Weather::Late(delay) => {
+                    tokio::time::sleep(delay).await;
+                    to.write_all(bytes).await?;
+                    break;
+                }
+                Weather::Clear | Weather::OneWay | Weather::Torn => {
+                    to.write_all(bytes).await?;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// For ever, where it never will.
+async fn until_it_turns(weather: &mut watch::Receiver<Weather>) {
+    if weather.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -1,18 +1,15 @@
 use crate::harness::acme::Acme;
+use crate::harness::backup::Backup;
 use crate::harness::batches::batches;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::Http;
-use crate::harness::postgres;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
 use scrip_feed::Alarm;
 use scrip_token::Digest;
 use scrip_token::compact::Compact;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -264,48 +261,6 @@ async fn what_no_witness_was_kept_of_takes_effect_and_is_not_acknowledged() {
     let done = acme.http().revoke(&acme.operator, selector).await.unwrap();
     assert_eq!((done.status, &done.body["seq"]), (200, &json!(1)), "{done:?}");
     assert_eq!(acme.http().readiness().await.status, 200);
-}
-
-/// A copy of the database as it was, made while somebody serves and put back while nobody does.
-struct Backup(PathBuf);
-
-impl Backup {
-    async fn of(installation: &Installation) -> Self {
-        let path = installation.folder.path().join("backup");
-        let url = installation.setting("SCRIP_DATABASE_URL");
-        if let Some(file) = url.strip_prefix("sqlite:") {
-            let mut connection = SqliteConnection::connect(file).await.unwrap();
-            let sql = format!("VACUUM INTO '{}'", path.display());
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        } else {
-            let mut dump = postgres::command("pg_dump");
-            run(dump.arg("--format=custom").arg("--file").arg(&path).arg(url));
-        }
-        Self(path)
-    }
-
-    async fn restore(&self, installation: &Installation) {
-        let url = installation.setting("SCRIP_DATABASE_URL");
-        if let Some(file) = url.strip_prefix("sqlite:") {
-            for left in ["-wal", "-shm"] {
-                let _ = fs::remove_file(format!("{file}{left}"));
-            }
-            fs::copy(&self.0, file).unwrap();
-            return;
-        }
-        let (server, name) = url.rsplit_once('/').unwrap();
-        let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-        for sql in [format!("DROP DATABASE {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")]
-        {
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        }
-        run(postgres::command("pg_restore").arg("--dbname").arg(url).arg(&self.0));
-    }
-}
-
-fn run(command: &mut Command) {
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{command:?}: {done:?}");
 }
 
 async fn epochs_begun(acme: &Acme) -> usize {

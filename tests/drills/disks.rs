@@ -1,0 +1,76 @@
+//! No room for another byte.
+
+use super::drill::Drill;
+use crate::harness::disk::SmallDisk;
+use crate::harness::postgres::Cluster;
+use crate::harness::service::Installation;
+use crate::harness::until::until;
+use sqlx::{ConnectOptions, SqliteConnection};
+use std::fs;
+use std::time::Duration;
+
+/// What is out goes on: nothing excuses a gateway that refuses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d6_n117_the_disk_of_sqlite_is_full() {
+    let disk = SmallDisk::mount(64).await;
+    let database = format!("sqlite:{}", disk.path().join("scrip.db").display());
+    let installation = Installation::on(&database).behind(disk.entrance());
+    let mut drill = Drill::found("disk full (SQLite)", installation).await;
+    let here = drill.acme.installation.url();
+    drill.follow_patiently(&here).await;
+    drill.begin(&[drill.acme.http()]).await;
+    while drill.goes_on(2) {
+        drill.calm().await;
+        disk.fill();
+        mints_get(503, &drill).await;
+        drill.calm().await;
+        disk.free();
+        mints_get(200, &drill).await;
+    }
+    let mut acme = drill.end().await;
+    acme.kill().await;
+
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["scrip.db", "scrip.db-wal"] {
+        fs::copy(disk.outside().join(name), copy.path().join(name)).unwrap();
+    }
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(copy.path().join("scrip.db"));
+    let mut connection: SqliteConnection = options.connect().await.unwrap();
+    let found: String =
+        sqlx::query_scalar("pragma integrity_check").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(found, "ok");
+}
+
+/// Postgres panics where it cannot write its log, and stays away until somebody has made room and
+/// starts it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d6_n117_the_disk_of_postgres_is_full() {
+    let mut cluster = Cluster::on_small_disk().await;
+    let installation = Installation::on(&cluster.database().await);
+    let mut drill = Drill::found("disk full (Postgres)", installation).await;
+    let here = drill.acme.installation.url();
+    drill.follow(&here).await;
+    drill.begin(&[drill.acme.http()]).await;
+    while drill.goes_on(1) {
+        drill.calm().await;
+        drill.strike();
+        cluster.disk().fill();
+        mints_get(503, &drill).await;
+        drill.calm().await;
+        cluster.disk().free();
+        if cluster.has_ended() {
+            cluster.restart().await;
+        }
+        mints_get(200, &drill).await;
+        drill.recover().await;
+    }
+    drill.end().await;
+}
+
+async fn mints_get(status: u16, drill: &Drill) {
+    until(format!("mints get {status}"), Duration::from_secs(60), async || {
+        let answer = drill.acme.http().mint(&drill.workload, &[], None).await;
+        (answer.expect("it is answered").status == status).then_some(())
+    })
+    .await;
+}
