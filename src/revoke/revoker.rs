@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use scrip_token::Digest;
+use scrip_token::{Digest, Jti};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,7 @@ use crate::signer::{self, Purpose, Signer, rotation};
 use crate::store::credentials::{self, Credential};
 use crate::store::idempotency::{self, Used};
 use crate::store::revocations::{self, Revocation};
+use crate::store::tokens::{self, Token};
 use crate::store::{Lock, Store, StoreError, Tx, audit};
 use crate::{clock, upkeep};
 
@@ -243,9 +244,19 @@ impl Docket {
             events: Vec::new(),
             verdicts: Vec::with_capacity(orders.len()),
         };
+        // One statement for all of them: the others are few.
+        let jti = |order: &Order| match order.selector.target {
+            Target::Jti(jti) => Some(jti),
+            _ => None,
+        };
+        let jtis: Vec<Jti> = orders.iter().filter_map(jti).collect();
+        let records = tokens::by_jtis(tx, &jtis).await?;
+        let records: HashMap<Jti, Token> = records.into_iter().map(|t| (t.jti, t)).collect();
+        let now = clock::seconds(now_ms);
         let mut found = Vec::with_capacity(orders.len());
         for order in &orders {
-            found.push(match order.selector.resolve(tx, clock::seconds(now_ms)).await {
+            let record = jti(order).and_then(|jti| records.get(&jti));
+            found.push(match order.selector.resolve_with(tx, record, now).await {
                 Err(ailing @ NotRevoked::Publish(_)) => return Err(ailing),
                 found => found,
             });

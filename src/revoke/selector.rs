@@ -79,6 +79,23 @@ impl Selector {
     /// # Errors
     /// [`NotRevoked`] for a client, tenant or key that there is not, and for times that lie ahead.
     pub async fn resolve(&self, session: &mut impl Session, now: u64) -> Result<Found, NotRevoked> {
+        let record = match self.target {
+            Target::Jti(jti) => tokens::by_jti(session, jti).await?,
+            _ => None,
+        };
+        self.resolve_with(session, record.as_ref(), now).await
+    }
+
+    /// The same, where the record of the token that it names has been read, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(super) async fn resolve_with(
+        &self,
+        session: &mut impl Session,
+        record: Option<&Token>,
+        now: u64,
+    ) -> Result<Found, NotRevoked> {
         if self.before.is_some_and(|before| before > now + LEEWAY) {
             return Err(NotRevoked::Ahead("/selector/before"));
         }
@@ -87,10 +104,8 @@ impl Selector {
                 if jti.seconds() > now + LEEWAY {
                     return Err(NotRevoked::Ahead("/selector/jti"));
                 }
-                let row = tokens::by_jti(session, *jti).await?;
-                let known = row.is_some();
-                let until = row.as_ref().map(|row| row.exp.unsigned_abs() + LEEWAY);
-                (row.map(|row| row.tenant), known, until)
+                let until = record.map(|record| record.exp.unsigned_abs() + LEEWAY);
+                (record.map(|record| record.tenant.clone()), record.is_some(), until)
             }
             Target::Client(client) => {
                 is_client(session, client).await?;

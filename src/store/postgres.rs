@@ -42,7 +42,7 @@ impl Postgres {
         };
         Ok(Self {
             general: pool(10).connect_with(options.clone()).await?,
-            reserved: pool(4).connect_lazy_with(options),
+            reserved: pool(8).connect_lazy_with(options),
         })
     }
 

@@ -52,7 +52,7 @@ impl Sqlite {
         Ok(Self {
             writer,
             readers: pool(4).connect_lazy_with(options.clone()),
-            reserved: pool(2).connect_lazy_with(options),
+            reserved: pool(4).connect_lazy_with(options),
             gate: Gate::default(),
             _lock: lock,
         })

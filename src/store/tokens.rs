@@ -149,8 +149,25 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
 /// # Errors
 /// As any statement.
 pub async fn by_jti(from: &mut impl Session, jti: Jti) -> Result<Option<Token>, StoreError> {
-    let sql = "SELECT * FROM tokens WHERE jti = $1";
-    Ok(on!(from, |c| sqlx::query_as(sql).bind(jti.as_bytes().as_slice()).fetch_optional(c).await?))
+    Ok(by_jtis(from, &[jti]).await?.pop())
+}
+
+/// The records of those of `jtis` that there are, in no order.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_jtis(from: &mut impl Session, jtis: &[Jti]) -> Result<Vec<Token>, StoreError> {
+    if jtis.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM tokens WHERE jti IN (");
+        let mut list = query.separated(", ");
+        for jti in jtis {
+            list.push_bind(jti.as_bytes().to_vec());
+        }
+        query.push(")").build_query_as().fetch_all(c).await?
+    }))
 }
 
 /// Those that match, newest first, from behind the token `after` on.
