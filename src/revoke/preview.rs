@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::NotRevoked;
 use super::enact::elsewhere;
-use super::selector::Selector;
+use super::selector::{Selector, Target};
 use crate::app::App;
 use crate::clock;
 use crate::deny::subject;
+use crate::signer::{self, Purpose};
 use crate::store::tokens::{self, Token};
 use crate::store::{self, Session, StoreError, deny_entries};
 
@@ -35,7 +36,16 @@ pub(super) struct Preview {
 pub(super) async fn preview(app: &App, selector: &Selector) -> Result<Preview, NotRevoked> {
     let mut session = app.store.read().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
-    let found = selector.resolve(&mut session, now).await?;
+    let everything = Selector { target: Target::All, before: None };
+    let mut found = selector.resolve(&mut session, now).await?;
+    let mut selector = selector;
+    if let Target::Kid(kid) = &selector.target
+        && is_feed_key(&mut session, kid).await?
+    {
+        // It begins an epoch, in which everything is minted again.
+        selector = &everything;
+        found = selector.resolve(&mut session, now).await?;
+    }
     let mut preview = Preview::default();
 
     let mut after: Option<Jti> = None;
@@ -55,6 +65,11 @@ pub(super) async fn preview(app: &App, selector: &Selector) -> Result<Preview, N
         elsewhere.iter().flat_map(|(_, heirs)| heirs).map(|token| (token.jti, *token)).collect();
     preview.add(&mut session, &heirs.into_values().collect::<Vec<_>>(), now).await?;
     Ok(preview)
+}
+
+async fn is_feed_key(session: &mut impl Session, kid: &str) -> Result<bool, StoreError> {
+    let keys = signer::keys(session).await?;
+    Ok(keys.iter().any(|key| key.jwk.kid == kid && key.purpose == Purpose::Feed))
 }
 
 impl Preview {

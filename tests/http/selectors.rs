@@ -99,6 +99,11 @@ async fn each_selector_kills_what_it_names(mut tenants: Tenants) {
         everything["clients"],
         json!(["acme/billing", "acme/support", "beta/billing", "ops/admin"])
     );
+    let keys = tenants.api.read("/v1/keys").await.json();
+    let of_use =
+        |name: &str| keys["items"].as_array().unwrap().iter().find(|key| key["use"] == name);
+    let feed = json!({"kid": of_use("feed").expect("a feed key")["kid"]});
+    assert_eq!(tenants.dry_run(feed).await, everything, "a stolen feed key ends the epoch");
     let all = tenants.api.revoke(json!({"all": true})).await;
     assert_eq!(all.status, StatusCode::CREATED, "{all:?}");
     assert_eq!(tenants.live().await, [false; 3]);
