@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use url::Url;
 
-/// Of gateways that are to reach the bound; three heartbeats.
-pub const MAX_STALENESS: u64 = 3;
+/// Of gateways that are to reach the bound; four heartbeats, of which a busy machine may delay some.
+pub const MAX_STALENESS: u64 = 4;
 /// Of gateways that are to notice nothing, on a machine that is busy with other things.
 pub const PATIENT: u64 = 30;
 /// Within this everybody is well again.
