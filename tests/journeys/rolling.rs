@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use scrip_feed::{Config, Credential, Reader};
 use scrip_verify::{Rejection, Verifier};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -147,15 +147,15 @@ fn is_revoked(reader: &Reader, token: &str) -> bool {
     }
 }
 
-/// `jti` and token of each.
+/// `jti` and token of each. All are asked for at once; a busy machine answers some with 503.
 async fn mint(replicas: &[Http], client: &Cli) -> Vec<(String, String)> {
     let mints = replicas.iter().cycle().take(TOKENS).map(async |http| {
-        let Value::Object(reply) = http.mint(client, &[], None).await.expect("an answer").body
-        else {
-            panic!("no token");
-        };
-        let text = |name: &str| reply[name].as_str().expect("a text").to_owned();
-        (text("jti"), text("access_token"))
+        until("it mints", PATIENCE, async || {
+            let answer = http.mint(client, &[], None).await.ok()?;
+            let text = |name: &str| answer.body[name].as_str().map(str::to_owned);
+            Some((text("jti")?, text("access_token")?))
+        })
+        .await
     });
     join_all(mints).await
 }
