@@ -209,25 +209,6 @@ pub async fn newest_iat(
     }))
 }
 
-/// How many tokens that match are live at `now` (seconds), for each client that has any.
-///
-/// # Errors
-/// As any statement.
-pub async fn live_by_client(
-    from: &mut impl Session,
-    which: Matching<'_>,
-    now: i64,
-) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(on!(from, |c| {
-        let mut query = QueryBuilder::new("SELECT client, count(*) FROM tokens WHERE ");
-        push_matching!(query, which);
-        query.push(" AND jti >= ").push_bind(oldest_live(now).to_vec());
-        query.push(" AND exp > ").push_bind(now);
-        query.push(" GROUP BY client ORDER BY client");
-        query.build_query_as().fetch_all(c).await?
-    }))
-}
-
 /// A page of those that match and are live at `now` (seconds), oldest first, from behind `after`.
 ///
 /// # Errors

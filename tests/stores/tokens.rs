@@ -1,6 +1,7 @@
 use super::{Fresh, HOSTILE, jti};
 use scrip::store::tokens::{self, Matching, Token};
-use scrip::store::{Lock, StoreError, clients};
+use scrip::store::{Lock, Reader, StoreError, clients};
+use std::collections::BTreeMap;
 
 on_both![
     a_group_comes_back_as_it_was,
@@ -31,6 +32,24 @@ async fn store_all(store: &Fresh, tokens: &[Token]) {
     let mut tx = store.begin(Lock::Mint).await.unwrap();
     tokens::insert_many(&mut tx, tokens).await.unwrap();
     tx.commit().await.unwrap();
+}
+
+/// How many tokens that match are live, for each client that has any; read so many at a time.
+async fn live_by_client(
+    reader: &mut Reader,
+    which: Matching<'_>,
+    now: i64,
+    page: u32,
+) -> Vec<(String, i64)> {
+    let (mut counted, mut after) = (BTreeMap::new(), None);
+    loop {
+        let live = tokens::live(reader, which, after, now, page).await.unwrap();
+        let Some(last) = live.last() else { return counted.into_iter().collect() };
+        after = Some(last.jti);
+        for token in live {
+            *counted.entry(token.client).or_default() += 1;
+        }
+    }
 }
 
 async fn a_group_comes_back_as_it_was(store: &Fresh) {
@@ -67,7 +86,7 @@ async fn a_large_group_is_stored(store: &Fresh) {
     let group: Vec<_> = (0..2500).map(|n| token(100, n, "acme/a")).collect();
     store_all(store, &group).await;
     let mut reader = store.read().await.unwrap();
-    let live = tokens::live_by_client(&mut reader, Matching::All, 100).await.unwrap();
+    let live = live_by_client(&mut reader, Matching::All, 100, 1000).await;
     assert_eq!(live, [("acme/a".to_owned(), 2500)]);
 }
 
@@ -134,7 +153,7 @@ async fn what_is_live_is_counted(store: &Fresh) {
         (Matching::All, Some(1000), [live("acme/a", 2), live("acme/b", 1)].concat()),
     ] {
         let iat = tokens::newest_iat(&mut reader, which, now).await.unwrap();
-        let counted = tokens::live_by_client(&mut reader, which, now).await.unwrap();
+        let counted = live_by_client(&mut reader, which, now, 1).await;
         assert_eq!((iat, counted), (newest, count), "{which:?}");
     }
     let too_old = tokens::newest_iat(&mut reader, Matching::Client("acme/a"), 1806).await.unwrap();
