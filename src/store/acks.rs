@@ -1,5 +1,6 @@
 //! Every acknowledgement that moved a verifier further.
 
+use super::session::slice;
 use super::verifiers::Verifier;
 use super::{Session, StoreError, Tx, on};
 use sqlx::QueryBuilder;
@@ -66,10 +67,5 @@ pub async fn prune(tx: &mut Tx, before_ms: i64, limit: u32) -> Result<u64, Store
     let sql = "DELETE FROM acks WHERE (client, verifier, epoch, seq) IN \
                (SELECT client, verifier, epoch, seq FROM acks WHERE at_ms < $1 \
                ORDER BY at_ms LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(before_ms)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, before_ms, limit).await
 }

@@ -1,6 +1,7 @@
 //! The signed batches of the deny list, byte for byte as they are published.
 
 use super::column::Bytes;
+use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 use scrip_token::Digest;
 use sqlx::QueryBuilder;
@@ -117,12 +118,7 @@ pub async fn prune_to_heads(tx: &mut Tx, before: i64, limit: u32) -> Result<u64,
     let sql = "UPDATE deny_batches SET jws = NULL WHERE (epoch, seq) IN \
                (SELECT epoch, seq FROM deny_batches WHERE at < $1 AND jws IS NOT NULL \
                ORDER BY at LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(before)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, before, limit).await
 }
 
 /// Forgets batches made before `before` (seconds), heads and all, `limit` at most; says how many.
@@ -135,10 +131,5 @@ pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreErr
                (SELECT b.epoch, b.seq FROM deny_batches b WHERE b.at < $1 AND NOT EXISTS \
                (SELECT 1 FROM installation i WHERE i.epoch = b.epoch AND i.seq = b.seq) \
                ORDER BY b.at LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(before)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, before, limit).await
 }

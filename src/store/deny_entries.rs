@@ -2,6 +2,7 @@
 //! made of.
 
 use super::column::Bytes;
+use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
@@ -139,10 +140,5 @@ pub async fn prune(tx: &mut Tx, over: i64, limit: u32) -> Result<u64, StoreError
     let sql = "DELETE FROM deny_entries WHERE (epoch, seq, ord) IN \
                (SELECT epoch, seq, ord FROM deny_entries WHERE until < $1 \
                ORDER BY until LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(over)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, over, limit).await
 }

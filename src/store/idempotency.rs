@@ -1,6 +1,7 @@
 //! What was answered to an `Idempotency-Key`, written in the transaction of what it did.
 
 use super::column::Bytes;
+use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 use scrip_token::{Digest, Jti};
 
@@ -73,10 +74,5 @@ pub async fn insert(tx: &mut Tx, used: &Used) -> Result<bool, StoreError> {
 pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
     let sql = "DELETE FROM idempotency WHERE (caller, route, key) IN \
                (SELECT caller, route, key FROM idempotency WHERE at < $1 ORDER BY at LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(before)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, before, limit).await
 }

@@ -115,6 +115,21 @@ impl Tx {
     }
 }
 
+/// Does `sql` to `limit` rows at most, `$2`, of before `before`, `$1`; says to how many.
+pub(super) async fn slice(
+    tx: &mut Tx,
+    sql: &'static str,
+    before: i64,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(before)
+        .bind(i64::from(limit))
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
 /// Database time in milliseconds: Postgres' own clock, read now; `clock_ms` on SQLite. Never behind
 /// the newest time on record.
 ///

@@ -1,5 +1,6 @@
 //! Who was seen to verify, or to follow, whether or not it acknowledges.
 
+use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 
 /// Notes that somebody was seen at `at` (seconds): `kind` is `keys`, for the JWKS, which nobody is
@@ -34,10 +35,5 @@ pub async fn any_silent(from: &mut impl Session, since: i64) -> Result<bool, Sto
 pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
     let sql = "DELETE FROM sightings WHERE (kind, client) IN \
                (SELECT kind, client FROM sightings WHERE at < $1 ORDER BY at LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(before)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, before, limit).await
 }

@@ -1,5 +1,6 @@
 //! What each verifier acknowledged last, and the terms on which it goes on when it hears nothing.
 
+use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 use sqlx::QueryBuilder;
 
@@ -141,25 +142,6 @@ pub async fn all(from: &mut impl Session) -> Result<Vec<Verifier>, StoreError> {
     Ok(on!(from, |c| sqlx::query_as(sql).fetch_all(c).await?))
 }
 
-/// A page of them in order of their names, from behind the verifier `after` on.
-///
-/// # Errors
-/// As any statement.
-pub async fn list(
-    from: &mut impl Session,
-    after: Name<'_>,
-    limit: u32,
-) -> Result<Vec<Verifier>, StoreError> {
-    let sql = "SELECT * FROM verifiers WHERE (client, verifier) > ($1, $2) \
-               ORDER BY client, verifier LIMIT $3";
-    Ok(on!(from, |c| sqlx::query_as(sql)
-        .bind(after.0)
-        .bind(after.1)
-        .bind(i64::from(limit))
-        .fetch_all(c)
-        .await?))
-}
-
 /// Forgets those that acknowledged nothing since `before_ms`, `limit` at most; says how many.
 ///
 /// # Errors
@@ -168,10 +150,5 @@ pub async fn prune(tx: &mut Tx, before_ms: i64, limit: u32) -> Result<u64, Store
     let sql = "DELETE FROM verifiers WHERE (client, verifier) IN \
                (SELECT client, verifier FROM verifiers WHERE acked_ms < $1 \
                ORDER BY acked_ms LIMIT $2)";
-    Ok(on!(tx, |c| sqlx::query(sql)
-        .bind(before_ms)
-        .bind(i64::from(limit))
-        .execute(c)
-        .await?
-        .rows_affected()))
+    slice(tx, sql, before_ms, limit).await
 }
