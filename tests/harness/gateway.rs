@@ -19,27 +19,27 @@ pub struct Gateway {
 impl Gateway {
     /// Follows at the issuer; returns when it is in step.
     pub async fn start(acme: &Acme) -> Self {
-        Self::following(acme, &acme.installation, None, None).await
+        Self::at(acme, &[&acme.installation]).await
     }
 
     /// Acknowledges what it enforces under this name.
     pub async fn named(acme: &Acme, name: &str) -> Self {
-        Self::following(acme, &acme.installation, None, Some(name.to_owned())).await
+        Self::following(acme, &[&acme.installation], None, Some(name.to_owned())).await
     }
 
-    /// Follows at this replica.
-    pub async fn at(acme: &Acme, replica: &Installation) -> Self {
-        Self::following(acme, replica, None, None).await
+    /// Follows at the first of these replicas that answers.
+    pub async fn at(acme: &Acme, replicas: &[&Installation]) -> Self {
+        Self::following(acme, replicas, None, None).await
     }
 
     /// Trusts this root, and whichever it handed over to.
     pub async fn pinned(acme: &Acme, root: &str) -> Self {
-        Self::following(acme, &acme.installation, Some(root.to_owned()), None).await
+        Self::following(acme, &[&acme.installation], Some(root.to_owned()), None).await
     }
 
     async fn following(
         acme: &Acme,
-        replica: &Installation,
+        replicas: &[&Installation],
         root: Option<String>,
         verifier: Option<String>,
     ) -> Self {
@@ -53,7 +53,7 @@ impl Gateway {
             root,
             verifier,
             dir: Some(dir.path().join("feed")),
-            origins: vec![replica.url().parse().unwrap()],
+            origins: replicas.iter().map(|replica| replica.url().parse().unwrap()).collect(),
             ..Config::new(acme.installation.url())
         };
         let (handle, reader) = Follower::start(config).await.unwrap();
@@ -78,6 +78,16 @@ impl Gateway {
             Err(other) => panic!("{other}"),
         })
         .await;
+    }
+
+    /// Whether `token` is revoked, as far as is known at this moment; panics where anything else is
+    /// wrong with it.
+    pub fn knows_of(&self, token: &str) -> bool {
+        match self.judge(token) {
+            Ok(()) => false,
+            Err(Rejection::Revoked(_)) => true,
+            Err(other) => panic!("{other}"),
+        }
     }
 
     fn judge(&self, token: &str) -> Result<(), Rejection> {

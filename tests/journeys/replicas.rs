@@ -2,11 +2,10 @@ use crate::harness::acme::Acme;
 use crate::harness::batches::batches;
 use crate::harness::cli::Cli;
 use crate::harness::follower::Follower;
+use crate::harness::gateway::Gateway;
 use crate::harness::http::Http;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
-use scrip_feed::{Config, Credential, Reader};
-use scrip_verify::{Rejection, Verifier};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,7 +22,7 @@ async fn n58_two_services_on_one_database_act_as_one() {
     let both = [acme.http(), Http::new(&other)];
     let billing = acme.embedded("acme/billing").await;
     let mut at_first = Follower::start(&acme.gateway, &[]).await;
-    let (_handle, at_other) = follow(&acme, &other).await;
+    let at_other = Gateway::at(&acme, &[&other]).await;
     let mut seen = HashSet::new();
 
     for round in 0..ROUNDS {
@@ -41,20 +40,20 @@ async fn n58_two_services_on_one_database_act_as_one() {
         let after = mint_at_both(&both, &billing).await;
         at_first.learns_of(&before[0].1).await;
         until("the revocation arrives at the other", Duration::from_secs(20), async || {
-            is_refused(&at_other, &before[0].1).then_some(())
+            at_other.knows_of(&before[0].1).then_some(())
         })
         .await;
         for (_, token) in &before {
             at_first.refuses(token).await;
-            assert!(is_refused(&at_other, token));
+            assert!(at_other.knows_of(token));
         }
         for (_, token) in &after {
             at_first.accepts(token).await;
-            assert!(!is_refused(&at_other, token));
+            assert!(!at_other.knows_of(token));
         }
         for (_, token) in &during {
             let refused = at_first.judge(token).await["reason"] == "revoked";
-            assert_eq!(refused, is_refused(&at_other, token), "the followers disagree");
+            assert_eq!(refused, at_other.knows_of(token), "the followers disagree");
         }
         seen.extend([during, after].into_iter().flatten().map(|(jti, _)| jti));
     }
@@ -91,15 +90,15 @@ async fn what_one_replica_revokes_the_other_is_told_of() {
     let service = other.serve().await;
     let http = acme.http();
     let billing = acme.embedded("acme/billing").await;
-    let (_handle, at_other) = follow(&acme, &other).await;
+    let at_other = Gateway::at(&acme, &[&other]).await;
     for _ in 0..20 {
         let minted = http.mint(&billing, &[], None).await.unwrap().body;
         let token = minted["access_token"].as_str().unwrap();
-        assert!(!is_refused(&at_other, token));
+        assert!(!at_other.knows_of(token));
         let revoked = http.revoke(&acme.operator, json!({"jti": minted["jti"]})).await.unwrap();
         assert_eq!(revoked.status, 201, "{revoked:?}");
         until("the revocation arrives at the other", Duration::from_secs(20), async || {
-            is_refused(&at_other, token).then_some(())
+            at_other.knows_of(token).then_some(())
         })
         .await;
     }
@@ -111,33 +110,6 @@ async fn what_one_replica_revokes_the_other_is_told_of() {
     assert!(told.parse::<u64>().unwrap() >= 1, "{metrics}");
     service.stop().await;
     acme.service.stop().await;
-}
-
-/// A follower of the other replica's feed.
-async fn follow(acme: &Acme, other: &Installation) -> (scrip_feed::Handle, Reader) {
-    let credential = Credential::Basic {
-        id: acme.gateway.id.clone(),
-        secret: acme.gateway.secret.clone().into(),
-    };
-    let config = Config {
-        origins: vec![other.url().parse().unwrap()],
-        credential: Some(credential),
-        ..Config::new(acme.installation.url())
-    };
-    let (handle, reader) = scrip_feed::Follower::start(config).await.unwrap();
-    handle.synced().await.unwrap();
-    (handle, reader)
-}
-
-/// Whether `token` is revoked; panics where anything else is wrong with it.
-fn is_refused(reader: &Reader, token: &str) -> bool {
-    let view = reader.view();
-    let verifier = Verifier::new("llm-gateway", "prod");
-    match verifier.authenticate(token.as_bytes(), view.now(), &view.trust()) {
-        Ok(_) => false,
-        Err(Rejection::Revoked(_)) => true,
-        Err(other) => panic!("{other}"),
-    }
 }
 
 /// `jti` and token of each mint, all at once.

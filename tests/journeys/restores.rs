@@ -93,7 +93,7 @@ async fn n82_d3_replicas_whose_database_is_exchanged_begin_one_epoch_between_the
     let older = Backup::of(&acme.installation).await;
     let replica = acme.installation.replica();
     let _other = replica.serve().await;
-    let gateways = [Gateway::start(&acme).await, Gateway::at(&acme, &replica).await];
+    let gateways = [Gateway::start(&acme).await, Gateway::at(&acme, &[&replica]).await];
     let old = gateways[0].epoch();
     let token = billing.token(&[]).await;
     assert_eq!(acme.http().give_up(&billing, &token).await.status, 200);

@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use scrip_feed::{Config, Credential, Reader};
-use scrip_verify::{Rejection, Verifier};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -14,6 +12,7 @@ use tokio::time::timeout;
 use crate::harness::acme::Acme;
 use crate::harness::batches::batches;
 use crate::harness::cli::Cli;
+use crate::harness::gateway::Gateway;
 use crate::harness::http::Http;
 use crate::harness::process::Process;
 use crate::harness::service::Installation;
@@ -34,7 +33,7 @@ async fn a_rolling_restart_and_a_killed_replica_lose_nothing() {
     let billing = acme.embedded("acme/billing").await;
     let tokens = mint(&[acme.http(), Http::new(&other)], &billing).await;
     let spared = mint(&[acme.http()], &billing).await;
-    let (handle, reader) = follow(&acme, &other).await;
+    let gateway = Gateway::at(&acme, &[&acme.installation, &other]).await;
 
     let mut security = Security::start(&acme, &other, &tokens);
     security.acknowledged(BETWEEN).await;
@@ -55,18 +54,17 @@ async fn a_rolling_restart_and_a_killed_replica_lose_nothing() {
     security.done().await;
 
     until("the follower enforces the last of them", PATIENCE, async || {
-        tokens.last().filter(|(_, token)| is_revoked(&reader, token))
+        tokens.last().filter(|(_, token)| gateway.knows_of(token))
     })
     .await;
-    let missed = tokens.iter().filter(|(_, token)| !is_revoked(&reader, token));
+    let missed = tokens.iter().filter(|(_, token)| !gateway.knows_of(token));
     assert_eq!(missed.count(), 0, "acknowledged and not enforced");
-    let refused = spared.iter().filter(|(_, token)| is_revoked(&reader, token));
+    let refused = spared.iter().filter(|(_, token)| gateway.knows_of(token));
     assert_eq!(refused.count(), 0, "refused and never revoked");
 
-    let epoch = reader.view().position().expect("it is in step").epoch.to_string();
+    let epoch = gateway.epoch().to_string();
     let at_first = batches(&acme.http(), &acme.gateway, &epoch).await;
     assert_eq!(at_first, batches(&Http::new(&other), &acme.gateway, &epoch).await);
-    handle.shutdown().await;
     acme.service.stop().await;
     second.stop().await;
 }
@@ -118,32 +116,6 @@ async fn revoke(replicas: &[Http; 2], operator: &Cli, jti: &str, first: usize) {
         if answer.is_ok_and(|answer| matches!(answer.status, 200 | 201)) {
             return;
         }
-    }
-}
-
-async fn follow(acme: &Acme, other: &Installation) -> (scrip_feed::Handle, Reader) {
-    let credential = Credential::Basic {
-        id: acme.gateway.id.clone(),
-        secret: acme.gateway.secret.clone().into(),
-    };
-    let url = |installation: &Installation| installation.url().parse().expect("a URL");
-    let config = Config {
-        origins: vec![url(&acme.installation), url(other)],
-        credential: Some(credential),
-        ..Config::new(acme.installation.url())
-    };
-    let (handle, reader) = scrip_feed::Follower::start(config).await.expect("a configuration");
-    handle.synced().await.expect("it is not shut down");
-    (handle, reader)
-}
-
-fn is_revoked(reader: &Reader, token: &str) -> bool {
-    let view = reader.view();
-    let verifier = Verifier::new("llm-gateway", "prod");
-    match verifier.authenticate(token.as_bytes(), view.now(), &view.trust()) {
-        Ok(_) => false,
-        Err(Rejection::Revoked(_)) => true,
-        Err(other) => panic!("{other}"),
     }
 }
 
