@@ -22,7 +22,6 @@ use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
-use crate::store::credentials::Credential;
 use crate::store::{self, Lock, acks, audit, clients, credentials};
 use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, sightings};
 use crate::store::{tokens, verifiers};
@@ -204,15 +203,7 @@ async fn end_version(
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = now_ms / 1000;
-    let row = Credential {
-        client: client.to_string(),
-        version: version.clone(),
-        created: created(&version),
-        digest: None,
-        ended: None,
-    };
-    credentials::insert(&mut tx, &row).await?;
-    if !credentials::end(&mut tx, client.as_str(), &version, now).await? {
+    if !credentials::end_for_good(&mut tx, client.as_str(), &version, now).await? {
         return Ok(());
     }
     let version_of = Cred { client: client.clone(), version: version.clone() };
@@ -234,9 +225,4 @@ async fn end_version(
     }
     tracing::info!(%client, version, "a version of a credential has ended");
     Ok(())
-}
-
-/// The time in `<source>:<number>.<created>`.
-pub fn created(version: &str) -> i64 {
-    version.rsplit_once('.').and_then(|(_, created)| created.parse().ok()).unwrap_or_default()
 }

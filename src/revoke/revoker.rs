@@ -18,15 +18,14 @@ use super::selector::{Found, Selector, Target};
 use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
 use crate::caller::Caller;
+use crate::clock;
 use crate::deny::{DenyList, Position, PublishError, epoch};
 use crate::router::RequestId;
 use crate::signer::{self, Purpose, Signer, rotation};
-use crate::store::credentials::{self, Credential};
 use crate::store::idempotency::{self, Used};
 use crate::store::revocations::{self, Revocation};
 use crate::store::tokens::{self, Token};
-use crate::store::{Lock, Store, StoreError, Tx, audit};
-use crate::{clock, upkeep};
+use crate::store::{Lock, Store, StoreError, Tx, audit, credentials};
 
 /// Most revocations in one commit.
 const MAX_GROUP: usize = 256;
@@ -163,15 +162,8 @@ impl Registry {
         match target {
             Target::Kid(kid) => self.withdraw(tx, kid, at_ms).await,
             Target::Cred(cred) => {
-                let row = Credential {
-                    client: cred.client.to_string(),
-                    version: cred.version.clone(),
-                    created: upkeep::created(&cred.version),
-                    digest: None,
-                    ended: None,
-                };
-                credentials::insert(tx, &row).await?;
-                credentials::end(tx, &row.client, &row.version, at_ms / 1000).await?;
+                let client = cred.client.as_str();
+                credentials::end_for_good(tx, client, &cred.version, at_ms / 1000).await?;
                 Ok(None)
             }
             _ => Ok(None),

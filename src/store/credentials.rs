@@ -78,6 +78,29 @@ pub async fn end(tx: &mut Tx, client: &str, version: &str, at: i64) -> Result<bo
         == 1))
 }
 
+/// Ends a version for good, once; false where it had ended. Of those in Vault there may be no row
+/// yet: then one is made, so that it never authenticates.
+///
+/// # Errors
+/// As any statement.
+pub async fn end_for_good(
+    tx: &mut Tx,
+    client: &str,
+    version: &str,
+    at: i64,
+) -> Result<bool, StoreError> {
+    let created = version.rsplit_once('.').and_then(|(_, created)| created.parse().ok());
+    let row = Credential {
+        client: client.to_owned(),
+        version: version.to_owned(),
+        created: created.unwrap_or_default(),
+        digest: None,
+        ended: None,
+    };
+    insert(tx, &row).await?;
+    end(tx, client, version, at).await
+}
+
 /// The (client, version) pairs of these clients that have ended.
 ///
 /// # Errors

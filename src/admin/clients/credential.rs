@@ -161,7 +161,7 @@ fn row(client: &Client, version: &Version, now: i64) -> Credential {
     }
 }
 
-/// Ends versions for good. Of those in Vault there may be no row yet.
+/// Ends versions for good.
 pub(super) async fn end(
     tx: &mut Tx,
     client: &QualifiedName,
@@ -169,8 +169,7 @@ pub(super) async fn end(
     now: i64,
 ) -> Result<(), StoreError> {
     for version in versions {
-        credentials::insert(tx, version).await?;
-        credentials::end(tx, client.as_str(), &version.version, now).await?;
+        credentials::end_for_good(tx, client.as_str(), &version.version, now).await?;
     }
     Ok(())
 }
