@@ -32,8 +32,9 @@ pub mod tokens;
 pub mod verifiers;
 
 pub use error::StoreError;
+pub use installation::now_ms;
 pub use listener::{Listener, Numbered};
-pub use session::{Conn, Reader, Session, Tx, now_ms};
+pub use session::{Conn, Reader, Session, Tx};
 
 use secrecy::{ExposeSecret, SecretString};
 use session::{Lent, on};

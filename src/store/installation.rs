@@ -133,18 +133,37 @@ pub async fn set_keys_version(tx: &mut Tx, version: i64) -> Result<(), StoreErro
     if set == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
-/// The newest time on record, in milliseconds: that of the last batch or of the newest token,
-/// whose jti begins with it. Mints do not write it here, or each would wait for this row.
-pub(super) async fn newest_ms(from: &mut impl Session) -> Result<i64, StoreError> {
+/// Database time in milliseconds: Postgres' own clock, read now; `clock_ms` on SQLite. Never behind
+/// the newest time on record: that of the last batch or of the newest token, whose jti begins with
+/// it. Mints do not write it here, or each would wait for this row.
+///
+/// # Errors
+/// As any statement.
+pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, StoreError> {
     #[derive(sqlx::FromRow)]
     struct Newest {
+        clock: Option<i64>,
         batch: Option<i64>,
         #[sqlx(try_from = "Bytes")]
         token: Option<Jti>,
     }
-    let sql = "SELECT (SELECT newest_ms FROM installation) AS batch, \
-               (SELECT jti FROM tokens ORDER BY jti DESC LIMIT 1) AS token";
+    macro_rules! newest {
+        ($clock:literal) => {
+            concat!(
+                "SELECT ",
+                $clock,
+                " AS clock, (SELECT newest_ms FROM installation) AS batch, \
+                 (SELECT jti FROM tokens ORDER BY jti DESC LIMIT 1) AS token"
+            )
+        };
+    }
+    let sql = match from.conn() {
+        Conn::Sqlite(_) => newest!("NULL"),
+        Conn::Postgres(_) => {
+            newest!("floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        }
+    };
     let newest: Newest = on!(from, |c| sqlx::query_as(sql).fetch_one(c).await?);
     let token = newest.token.map_or(0, |jti| jti.milliseconds() as i64);
-    Ok(newest.batch.unwrap_or(0).max(token))
+    Ok(newest.clock.unwrap_or(clock_ms).max(newest.batch.unwrap_or(0)).max(token))
 }

@@ -106,12 +106,12 @@ impl Tx {
         Ok(())
     }
 
-    /// [`now_ms`] within the transaction, and so after the locks that it holds.
+    /// [`installation::now_ms`] within the transaction, and so after the locks that it holds.
     ///
     /// # Errors
     /// As any statement.
     pub async fn now_ms(&mut self, clock_ms: i64) -> Result<i64, StoreError> {
-        now_ms(self, clock_ms).await
+        installation::now_ms(self, clock_ms).await
     }
 }
 
@@ -128,20 +128,4 @@ pub(super) async fn slice(
         .execute(c)
         .await?
         .rows_affected()))
-}
-
-/// Database time in milliseconds: Postgres' own clock, read now; `clock_ms` on SQLite. Never behind
-/// the newest time on record.
-///
-/// # Errors
-/// As any statement.
-pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, StoreError> {
-    let clock_ms = match from.conn() {
-        Conn::Sqlite(_) => clock_ms,
-        Conn::Postgres(conn) => {
-            let sql = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-            heard(sqlx::query_scalar(sql).fetch_one(conn)).await?
-        }
-    };
-    Ok(clock_ms.max(installation::newest_ms(from).await?))
 }
