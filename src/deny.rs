@@ -7,7 +7,7 @@ pub mod snapshot;
 pub mod stream;
 pub mod subject;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use scrip_token::deny::{Batch, Entry, MAX_BATCH_ENTRIES, OBJECT_VERSION};
 use scrip_token::{Claims, Digest, Jti, Typ};
@@ -42,6 +42,24 @@ impl From<&Installation> for Position {
     }
 }
 
+/// What a transaction has put on the list; to be announced once it is committed.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// Where the list has got to by that.
+    pub position: Position,
+    /// The newest batches, in order, as they are stored.
+    batches: Vec<deny_batches::Batch>,
+}
+
+impl From<Position> for Appended {
+    fn from(position: Position) -> Self {
+        Self { position, batches: Vec::new() }
+    }
+}
+
+/// Most batches that wait in memory to be published; who finds some missing reads the database.
+const MAX_FRESH: usize = 256;
+
 /// Why the list was not extended.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -71,13 +89,16 @@ pub struct DenyList {
     signer: Arc<Signer>,
     witness: Witness,
     newest: watch::Sender<Position>,
+    /// Batches that are committed, and that the publisher need not read again.
+    fresh: Mutex<Vec<deny_batches::Batch>>,
 }
 
 impl DenyList {
     /// A list that has got to `position`.
     #[must_use]
     pub fn new(issuer: String, signer: Arc<Signer>, witness: Witness, position: Position) -> Self {
-        Self { issuer, signer, witness, newest: watch::Sender::new(position) }
+        let newest = watch::Sender::new(position);
+        Self { issuer, signer, witness, newest, fresh: Mutex::default() }
     }
 
     /// The numbering row, as long as the database has all that is known to have been published.
@@ -112,7 +133,7 @@ impl DenyList {
         tx: &mut Tx,
         now_ms: i64,
         entries: &[Entry],
-    ) -> Result<Position, PublishError> {
+    ) -> Result<Appended, PublishError> {
         let row = self.lock(tx).await?;
         self.extend(tx, row, now_ms, entries).await
     }
@@ -123,11 +144,12 @@ impl DenyList {
         mut row: Installation,
         now_ms: i64,
         entries: &[Entry],
-    ) -> Result<Position, PublishError> {
+    ) -> Result<Appended, PublishError> {
         let epoch = Jti::parse(&row.epoch).map_err(|_| PublishError::NotSetUp)?;
         let now = clock::seconds(now_ms);
         let keys = signer::keys(tx).await?;
         let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
+        let mut batches = Vec::new();
         for entries in entries.chunks(MAX_BATCH_ENTRIES) {
             row.seq += 1;
             let batch = Batch {
@@ -152,17 +174,18 @@ impl DenyList {
             deny_batches::insert(tx, &stored).await?;
             deny_entries::insert_many(tx, &rows(&row.epoch, row.seq, entries)?).await?;
             installation::advance(tx, row.seq, &row.head, now_ms).await?;
+            batches.push(stored);
         }
         self.witness.note_time(now);
-        Ok(Position::from(&row))
+        Ok(Appended { position: Position::from(&row), batches })
     }
 
     /// [`Self::announce`]; returns when there is a witness of it. Only then is it acknowledged.
     ///
     /// # Errors
     /// [`PublishError::Unwitnessed`]: it took effect all the same.
-    pub async fn acknowledge(&self, position: Position) -> Result<(), PublishError> {
-        self.announce(position);
+    pub async fn acknowledge(&self, appended: Appended) -> Result<(), PublishError> {
+        self.announce(appended);
         Ok(self.witness.sync().await?)
     }
 
@@ -206,8 +229,16 @@ impl DenyList {
 
     /// Wakes those who follow, once what was appended is committed; what is yet to be done before
     /// it is acknowledged is to sync the witness.
-    pub fn announce(&self, position: Position) {
+    pub fn announce(&self, Appended { position, batches }: Appended) {
         self.witness.note(&position);
+        {
+            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            if fresh.len() + batches.len() > MAX_FRESH {
+                fresh.clear();
+            } else {
+                fresh.extend(batches);
+            }
+        }
         metrics::gauge!("scrip_deny_seq").set(position.seq as f64);
         self.newest.send_if_modified(|newest| {
             let further = (&newest.epoch, newest.seq) < (&position.epoch, position.seq);
@@ -216,6 +247,13 @@ impl DenyList {
             }
             further
         });
+    }
+
+    /// The batches that were announced since this was asked last; not all of them where they were
+    /// many, and in the order of their announcement.
+    #[must_use]
+    pub fn fresh(&self) -> Vec<deny_batches::Batch> {
+        std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is known to have been published.

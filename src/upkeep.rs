@@ -213,15 +213,15 @@ async fn end_version(
     let note = "the version has ended: replaced for longer than the overlap, or gone from Vault";
     let grounds = Grounds { reason: "rotated".to_owned(), note: note.to_owned() };
     let draft = Draft::new(selector, found, client, grounds, now_ms);
-    let (_, position) = enact(&mut tx, &app.deny, vec![draft], now_ms).await?;
+    let (_, appended) = enact(&mut tx, &app.deny, vec![draft], now_ms).await?;
     let event = Event::new("credential.end", "done")
         .tenant(client.tenant())
         .target(client.as_str())
-        .detail(&json!({"version": version, "seq": position.as_ref().map(|at| at.seq)}));
+        .detail(&json!({"version": version, "seq": appended.as_ref().map(|at| at.position.seq)}));
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    if let Some(position) = position {
-        app.deny.acknowledge(position).await?;
+    if let Some(appended) = appended {
+        app.deny.acknowledge(appended).await?;
     }
     tracing::info!(%client, version, "a version of a credential has ended");
     Ok(())

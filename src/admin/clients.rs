@@ -194,7 +194,7 @@ pub async fn change(
         credential::end(&mut tx, &id, &over, now_ms / 1000).await?;
         rows = credentials::of_client(&mut tx, id.as_str()).await?;
     }
-    let position = match amendment.revoke {
+    let appended = match amendment.revoke {
         true => revoking::client(&app, &mut tx, &change, &id, "other", now_ms).await?,
         false => None,
     };
@@ -207,7 +207,7 @@ pub async fn change(
     let event = change.event("client.change", "done", &id).detail(&asked);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    revoking::acknowledge(&app, position).await?;
+    revoking::acknowledge(&app, appended).await?;
     Ok(answer(StatusCode::OK, reply, None))
 }
 
@@ -264,10 +264,10 @@ pub async fn rotate(
     };
     let known =
         |rows: &[_]| credential::known(&client, rows, in_vault.as_ref()).unwrap_or_default();
-    let mut position = None;
+    let mut appended = None;
     if rotation.revoke {
         let old = credential::old(&client, &known(&rows), now);
-        position = revoking::credentials(&app, &mut tx, &change, &id, &old, now_ms).await?;
+        appended = revoking::credentials(&app, &mut tx, &change, &id, &old, now_ms).await?;
         credential::end(&mut tx, &id, &old, now).await?;
         rows = credentials::of_client(&mut tx, id.as_str()).await?;
     }
@@ -280,7 +280,7 @@ pub async fn rotate(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
 
-    revoking::acknowledge(&app, position).await?;
+    revoking::acknowledge(&app, appended).await?;
     refresh(&app, &client, &id).await;
     let shown = secret.filter(|_| client.source == EMBEDDED || rotation.show_secret);
     Ok(answer(StatusCode::OK, reply, shown.as_ref()))
@@ -311,11 +311,11 @@ pub async fn delete(
         ..Default::default()
     };
     clients::update(&mut tx, id.as_str(), &gone).await?;
-    let position = revoking::client(&app, &mut tx, &change, &id, "decommissioned", now_ms).await?;
+    let appended = revoking::client(&app, &mut tx, &change, &id, "decommissioned", now_ms).await?;
     let event = change.event("client.delete", "done", &id);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    revoking::acknowledge(&app, position).await?;
+    revoking::acknowledge(&app, appended).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,7 +13,7 @@ use scrip_token::limits::HORIZON;
 use scrip_token::{Digest, Jti, Typ, VerifyingKey};
 use serde_json::json;
 
-use super::{DenyList, Position, PublishError};
+use super::{Appended, DenyList, PublishError};
 use crate::audit::Event;
 use crate::signer::{self, Purpose, root, rotation};
 use crate::store::installation::{self, Installation};
@@ -174,7 +174,7 @@ pub async fn withdraw_feed_key(
     list: &DenyList,
     kid: &str,
     now_ms: i64,
-) -> Result<Position, PublishError> {
+) -> Result<Appended, PublishError> {
     let row = list.lock(tx).await?;
     let mut known = list.witness().known();
     known.revoked.insert(kid.to_owned());
@@ -222,10 +222,10 @@ async fn begin(
         known.keys = known.keys.max(row.keys_version) + UNSEEN;
     }
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let position = replace(&mut tx, list, &row, &known, cause, now_ms).await?;
+    let appended = replace(&mut tx, list, &row, &known, cause, now_ms).await?;
     tx.commit().await?;
     list.witness().add(known);
-    list.acknowledge(position).await
+    list.acknowledge(appended).await
 }
 
 /// Ends the epoch of `row` and begins the next, above all that is known. Everything minted so far
@@ -238,7 +238,7 @@ async fn replace(
     known: &Testimony,
     cause: Cause,
     now_ms: i64,
-) -> Result<Position, PublishError> {
+) -> Result<Appended, PublishError> {
     let malformed = |_| StoreError::Corrupt("an epoch that is no UUIDv7".to_owned());
     let newest = Jti::parse(known.epoch.as_str().max(&row.epoch)).map_err(malformed)?;
     let now_ms = now_ms.max(known.at.cast_signed() * 1000);
@@ -264,7 +264,7 @@ async fn replace(
     let kids = revoked.into_iter().map(|kid| Entry::Kid { kid: kid.clone() });
     let entries: Vec<Entry> = std::iter::once(all).chain(kids).collect();
     let row = installation::lock(tx).await?.ok_or(PublishError::NotSetUp)?;
-    let position = list.extend(tx, row, now_ms, &entries).await?;
+    let appended = list.extend(tx, row, now_ms, &entries).await?;
     signer::publish_keys(tx, &list.signer, &list.issuer, now).await?;
 
     let detail = json!({"cause": cause.as_str(), "before": before, "keys": entries.len() - 1});
@@ -272,5 +272,5 @@ async fn replace(
     audit::insert_many(tx, &[event.at(now_ms)]).await?;
     metrics::counter!("scrip_epochs_total").increment(1);
     tracing::error!(%epoch, cause = cause.as_str(), "a new epoch begins: every token is to be minted again");
-    Ok(position)
+    Ok(appended)
 }

@@ -132,7 +132,8 @@ impl Publisher {
                 _ = heart.tick() => "heartbeat",
                 _ = poll.tick() => "polled",
             };
-            let is_known = match woken {
+            let handed = self.hand_on();
+            let is_sent = match woken {
                 "announced" => {
                     let Position { epoch, seq, .. } = &*announced.borrow_and_update();
                     self.is_sent(epoch, *seq)
@@ -143,16 +144,17 @@ impl Publisher {
                 }
                 _ => false,
             };
-            if is_known {
-                continue;
-            }
             // The heartbeat is made first: whatever it counts is then found and sent before it.
             let made = match woken {
                 "heartbeat" => Some(beat(&self.store, &self.list, self.every).await),
                 _ => None,
             };
-            let found = match self.catch_up().await {
-                Ok(found) => found,
+            let found = match is_sent {
+                true => Ok(0),
+                false => self.catch_up().await,
+            };
+            let found = match found {
+                Ok(found) => handed + found,
                 Err(PublishError::Lost) => {
                     // Another replica may be doing the same; whoever comes second finds it done.
                     if let Err(error) = epoch::renew(&self.store, &self.list).await {
@@ -179,7 +181,7 @@ impl Publisher {
             if found > 0 {
                 metrics::counter!("scrip_feed_batches_total", "by" => woken).increment(found);
                 // What another replica has revoked wakes those who wait here too.
-                self.list.announce(self.sent.clone());
+                self.list.announce(self.sent.clone().into());
                 sleep(TICK + TICK_EACH * self.stage.size()).await;
             }
         }
@@ -187,6 +189,27 @@ impl Publisher {
 
     fn is_sent(&self, epoch: &str, seq: i64) -> bool {
         epoch == self.sent.epoch && seq <= self.sent.seq
+    }
+
+    /// Publishes what this replica has just committed, where it follows what was sent: nobody waits
+    /// until it has been read again. Says how many batches; the database has them in any case.
+    fn hand_on(&mut self) -> u64 {
+        let mut fresh = self.list.fresh();
+        fresh.retain(|batch| !self.is_sent(&batch.epoch, batch.seq));
+        let numbers = fresh.iter().map(|batch| (&batch.epoch, batch.seq));
+        let following = (self.sent.seq + 1..).map(|seq| (&self.sent.epoch, seq));
+        if !numbers.eq(following.take(fresh.len())) {
+            return 0;
+        }
+        self.publish(&fresh)
+    }
+
+    fn publish(&mut self, batches: &[deny_batches::Batch]) -> u64 {
+        if let Some(frame) = Frame::batches(batches) {
+            self.sent = frame.position.clone();
+            self.stage.publish(frame);
+        }
+        batches.len() as u64
     }
 
     /// Publishes what the database has beyond what was sent; says how many batches.
@@ -205,15 +228,11 @@ impl Publisher {
                 (self.sent.epoch, self.sent.seq) = (row.epoch, 0);
                 continue;
             };
-            self.sent = last.into();
             // Followers are worth more than the witness: they get what is revoked in any case.
-            if let Err(error) = self.list.attest(&self.sent).await {
+            if let Err(error) = self.list.attest(&last.into()).await {
                 tracing::error!(%error, "no witness of what others revoked");
             }
-            found += batches.len() as u64;
-            if let Some(frame) = Frame::batches(&batches) {
-                self.stage.publish(frame);
-            }
+            found += self.publish(&batches);
         }
     }
 }

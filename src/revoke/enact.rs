@@ -5,7 +5,7 @@ use scrip_token::limits::LEEWAY;
 use scrip_token::{Jti, QualifiedName};
 
 use super::selector::{Found, Selector, Target};
-use crate::deny::{DenyList, Position, PublishError};
+use crate::deny::{Appended, DenyList, PublishError};
 use crate::store::revocations::{self, Revocation};
 use crate::store::tokens::{self, Token};
 use crate::store::{Session, StoreError, Tx};
@@ -60,8 +60,8 @@ impl Draft {
 }
 
 /// Numbers what was drafted, in the order of the drafts, and records it. The transaction holds
-/// `Lock::Revoke`. Yields the revocations and where the list has got to; `None` where it has not
-/// moved.
+/// `Lock::Revoke`. Yields the revocations and what was put on the list; `None` for
+/// nothing.
 ///
 /// # Errors
 /// [`PublishError`]; the transaction must be given up then.
@@ -70,7 +70,7 @@ pub async fn enact(
     deny: &DenyList,
     drafts: Vec<Draft>,
     now_ms: i64,
-) -> Result<(Vec<Revocation>, Option<Position>), PublishError> {
+) -> Result<(Vec<Revocation>, Option<Appended>), PublishError> {
     let delegated = tokens::delegated(tx, now_ms / 1000).await?;
     let (mut entries, mut last_entries) = (Vec::new(), Vec::with_capacity(drafts.len()));
     for draft in &drafts {
@@ -83,13 +83,13 @@ pub async fn enact(
         }
         last_entries.push(draft.entry.is_some().then_some(entries.len()));
     }
-    let position = match entries.is_empty() {
+    let appended = match entries.is_empty() {
         true => None,
         false => Some(deny.append(tx, now_ms, &entries).await?),
     };
 
     let mut numbered: Vec<_> = drafts.into_iter().map(|draft| draft.revocation).collect();
-    if let Some(position) = &position {
+    if let Some(Appended { position, .. }) = &appended {
         let batches = |entries: usize| entries.div_ceil(MAX_BATCH_ENTRIES) as i64;
         let before = position.seq - batches(entries.len());
         for (revocation, last) in numbered.iter_mut().zip(last_entries) {
@@ -99,7 +99,7 @@ pub async fn enact(
         }
     }
     revocations::insert_many(tx, &numbered).await?;
-    Ok((numbered, position))
+    Ok((numbered, appended))
 }
 
 /// Entries for tokens whose descendants the selector does not name: a descendant is refused by its

@@ -19,7 +19,7 @@ use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
 use crate::caller::Caller;
 use crate::clock;
-use crate::deny::{DenyList, Position, PublishError, epoch};
+use crate::deny::{Appended, DenyList, Position, PublishError, epoch};
 use crate::router::RequestId;
 use crate::signer::{self, Purpose, Signer, rotation};
 use crate::store::idempotency::{self, Used};
@@ -127,22 +127,22 @@ impl Registry {
         let drafts = std::mem::take(&mut docket.drafts);
         let targets: Vec<Target> = drafts.iter().map(|d| d.selector.target.clone()).collect();
 
-        let (revoked, position) = enact(&mut tx, &self.deny, drafts, now_ms).await?;
-        let mut position = match position {
-            Some(position) => position,
+        let (revoked, appended) = enact(&mut tx, &self.deny, drafts, now_ms).await?;
+        let mut appended = match appended {
+            Some(appended) => appended,
             // Whoever hears that it was revoked already hears an acknowledgement too.
-            None => Position::from(&self.deny.row(&mut tx).await?),
+            None => Position::from(&self.deny.row(&mut tx).await?).into(),
         };
         for target in &targets {
             if let Some(further) = self.carry_out(&mut tx, target, now_ms).await? {
-                position = further;
+                appended = further;
             }
         }
         docket.remember(&mut tx, &revoked).await?;
         audit::insert_many(&mut tx, &docket.events(&revoked)).await?;
         tx.commit().await?;
 
-        self.deny.announce(position);
+        self.deny.announce(appended);
         metrics::counter!("scrip_revocations_total").increment(revoked.len() as u64);
         for revocation in &revoked {
             tracing::info!(subject = revocation.subject, by = revocation.by_whom, "revoked");
@@ -151,14 +151,14 @@ impl Registry {
     }
 
     /// What a revocation does besides: nothing is signed by a revoked key, and nobody is
-    /// authenticated by an ended credential, after the entry has been forgotten too. Yields where
-    /// the list has got to by that.
+    /// authenticated by an ended credential, after the entry has been forgotten too. Yields what
+    /// that put on the list.
     async fn carry_out(
         &self,
         tx: &mut Tx,
         target: &Target,
         at_ms: i64,
-    ) -> Result<Option<Position>, PublishError> {
+    ) -> Result<Option<Appended>, PublishError> {
         match target {
             Target::Kid(kid) => self.withdraw(tx, kid, at_ms).await,
             Target::Cred(cred) => {
@@ -176,7 +176,7 @@ impl Registry {
         tx: &mut Tx,
         kid: &str,
         at_ms: i64,
-    ) -> Result<Option<Position>, PublishError> {
+    ) -> Result<Option<Appended>, PublishError> {
         let keys = signer::keys(tx).await?;
         let now = clock::seconds(at_ms);
         match keys.iter().find(|key| key.jwk.kid == kid && key.revoked_at.is_none()) {

@@ -187,10 +187,11 @@ impl<'f> SetUp<'f> {
     async fn revoke(&self, list: &DenyList, entry: Entry) -> String {
         let mut tx = self.fresh.store.begin(Lock::Revoke).await.unwrap();
         let now_ms = tx.now_ms(clock::now_ms()).await.unwrap();
-        let position = list.append(&mut tx, now_ms, &[entry]).await.unwrap();
+        let appended = list.append(&mut tx, now_ms, &[entry]).await.unwrap();
+        let position = &appended.position;
         let batch = deny_batches::one(&mut tx, &position.epoch, position.seq).await.unwrap();
         tx.commit().await.unwrap();
-        list.acknowledge(position).await.unwrap();
+        list.acknowledge(appended).await.unwrap();
         batch.unwrap().jws.unwrap()
     }
 

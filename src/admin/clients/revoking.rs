@@ -6,7 +6,7 @@ use scrip_token::deny;
 use crate::admin::Change;
 use crate::app::App;
 use crate::clock;
-use crate::deny::Position;
+use crate::deny::Appended;
 use crate::error::Problem;
 use crate::revoke::{Draft, Grounds, Selector, Target, enact};
 use crate::store::credentials::Credential;
@@ -31,7 +31,7 @@ pub(super) async fn client(
     client: &QualifiedName,
     reason: &str,
     now_ms: i64,
-) -> Result<Option<Position>, Problem> {
+) -> Result<Option<Appended>, Problem> {
     let targets = vec![Target::Client(client.clone())];
     revoke(app, tx, change, targets, reason, now_ms).await
 }
@@ -44,7 +44,7 @@ pub(super) async fn credentials(
     client: &QualifiedName,
     versions: &[Credential],
     now_ms: i64,
-) -> Result<Option<Position>, Problem> {
+) -> Result<Option<Appended>, Problem> {
     let of = |row: &Credential| {
         Target::Cred(deny::Credential { client: client.clone(), version: row.version.clone() })
     };
@@ -59,7 +59,7 @@ async fn revoke(
     targets: Vec<Target>,
     reason: &str,
     now_ms: i64,
-) -> Result<Option<Position>, Problem> {
+) -> Result<Option<Appended>, Problem> {
     let mut drafts = Vec::with_capacity(targets.len());
     for target in targets {
         let selector = Selector { target, before: None };
@@ -71,10 +71,10 @@ async fn revoke(
 }
 
 /// After the commit: wakes those who follow the deny list, and waits for the witness.
-pub(super) async fn acknowledge(app: &App, position: Option<Position>) -> Result<(), Problem> {
-    if let Some(position) = position {
+pub(super) async fn acknowledge(app: &App, appended: Option<Appended>) -> Result<(), Problem> {
+    if let Some(appended) = appended {
         metrics::counter!("scrip_revocations_total").increment(1);
-        app.deny.acknowledge(position).await?;
+        app.deny.acknowledge(appended).await?;
     }
     Ok(())
 }
