@@ -13,13 +13,14 @@ use axum::response::{IntoResponse, Response};
 use scrip_token::{Alg, Budget, Cidr, Digest, ModelPattern};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{self, Caller, Form, Proved, Unproved};
+use crate::config::Config;
 use crate::error::{Failure, OAuthError};
-use crate::policy::{self, Approved, Denial};
+use crate::policy::{self, Approved, Denial, Policy};
 use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
 use crate::store::StoreError;
@@ -82,11 +83,26 @@ pub async fn mint(
         }
     };
 
-    // 3. and 4. What is asked, and whether it may be had.
-    let (request, approved) = match consider(&app, &proved, &form).await {
-        Ok(considered) => considered,
+    // 3. What is asked.
+    let parameters = form.pairs().iter();
+    let request = MintRequest::parse(
+        parameters.map(|(n, v)| (Cow::from(n.as_str()), Cow::from(v.as_str()))),
+    );
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            let refused = Refused::Request(error);
+            note(&app, &proved.caller, &id, &Value::Null, &refused);
+            return Err(refused.into());
+        }
+    };
+    let asked = request.record();
+
+    // 4. Whether it may be had.
+    let approved = match consider(&app, &proved, &request).await {
+        Ok(approved) => approved,
         Err(refused) => {
-            note(&app, &proved.caller, &id, &refused);
+            note(&app, &proved.caller, &id, &asked, &refused);
             return Err(refused.into());
         }
     };
@@ -95,6 +111,7 @@ pub async fn mint(
     let order = Order {
         alg: app.config.alg(approved.audience()),
         approved,
+        asked: asked.clone(),
         repeat: repeat_key.map(|key| RepeatKey { key, digest: digest(&form) }),
         address,
         request_id: id.to_string(),
@@ -103,7 +120,7 @@ pub async fn mint(
         Ok(recorded) => recorded,
         Err(why) => {
             let refused = Refused::NotRecorded(why);
-            note(&app, &proved.caller, &id, &refused);
+            note(&app, &proved.caller, &id, &asked, &refused);
             if matches!(refused, Refused::NotRecorded(NotRecorded::Ended)) {
                 // As late as if it had ended before it was proved.
                 return Err(app.doorkeeper.refuse(arrival.at, Unproved::Wrong).await.into());
@@ -164,30 +181,44 @@ impl Refused {
     }
 }
 
-fn note(app: &App, caller: &Caller, id: &RequestId, refused: &Refused) {
+fn note(app: &App, caller: &Caller, id: &RequestId, asked: &Value, refused: &Refused) {
     metrics::counter!("scrip_mints_total", "outcome" => "refused").increment(1);
     let event = Event::new("mint", refused.code()).actor(&caller.client);
     let event = event.origin(caller.address, id.to_string());
-    app.journal.note(event.detail(&json!({"reason": refused.to_string()})));
+    let mut detail = json!({"reason": refused.to_string()});
+    if !asked.is_null() {
+        detail["asked"] = asked.clone();
+        detail["cred"] = json!(caller.cred);
+    }
+    app.journal.note(event.detail(&detail));
 }
 
 async fn consider(
     app: &App,
     proved: &Proved,
-    form: &Form,
-) -> Result<(MintRequest, Approved), Refused> {
-    let parameters = form.pairs().iter();
-    let request = MintRequest::parse(
-        parameters.map(|(n, v)| (Cow::from(n.as_str()), Cow::from(v.as_str()))),
-    )?;
+    request: &MintRequest,
+) -> Result<Approved, Refused> {
     let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
     let policy =
         policy.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;
-    let approved = policy::judge(&proved.caller, &request, &policy, &app.config.issuer)?;
-    if app.config.alg(approved.audience()) == Alg::RS256 {
+    Ok(judge(&app.config, &proved.caller, request, &policy)?)
+}
+
+/// Judges a request as this service does: for its issuer, and with its signatures.
+///
+/// # Errors
+/// [`Denial`].
+pub fn judge(
+    config: &Config,
+    caller: &Caller,
+    request: &MintRequest,
+    policy: &Policy,
+) -> Result<Approved, Denial> {
+    let approved = policy::judge(caller, request, policy, &config.issuer)?;
+    if config.alg(approved.audience()) == Alg::RS256 {
         approved.fits(RSA_SIGNATURE_BYTES)?;
     }
-    Ok((request, approved))
+    Ok(approved)
 }
 
 /// Signature of the RSA keys that are made here (2048 bits).

@@ -4,12 +4,16 @@
 //! [`judge()`] holds a request against it.
 
 mod denial;
+mod difference;
 mod judge;
+mod outcome;
 #[cfg(test)]
 mod properties;
 mod read;
+mod replay;
 mod rules;
 mod scope;
+mod whole;
 
 use std::net::IpAddr;
 
@@ -18,8 +22,11 @@ use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use denial::Denial;
+pub use difference::{Difference, Effect, differences};
 pub use judge::{Approved, judge};
+pub use outcome::{Granted, Outcome, Refused};
 pub use read::{MAX_POLICY_BYTES, PolicyError};
+pub use replay::{Asked, Changes, Example, Kind, Replay, replay};
 pub use rules::{OPERATOR_ENV, SELF_AUDIENCE};
 pub use scope::{OPERATOR_SCOPES, ScopeGrant};
 
@@ -80,6 +87,9 @@ struct Terms {
     cidrs: Option<Vec<Cidr>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     mint_from: Option<Vec<Cidr>>,
+    /// The token's `cidrs` are the address that asked for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bind_to_caller: bool,
     env: String,
     #[serde(default, deserialize_with = "object")]
     ttl: Ttl,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scrip_token::{Alg, Claims, Digest, Jti};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deny::{self, subject};
@@ -62,6 +62,8 @@ impl Recorded {
 pub struct Order {
     /// The judgement that allows it.
     pub approved: Approved,
+    /// What was asked for, as the audit log says it.
+    pub asked: Value,
     /// With which algorithm it will be signed.
     pub alg: Alg,
     /// What a retry of the same request carries too.
@@ -290,9 +292,9 @@ impl Standing {
                 Claimed::Never(why) => return Ok(Settled::Refused(why)),
             }
         }
-        let (address, request_id) = (order.address, order.request_id);
+        let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);
-        rows.add(&claims, &kid, address, request_id, self.now_ms)?;
+        rows.add(&claims, &kid, asked, address, request_id, self.now_ms)?;
         Ok(Settled::Recorded(Recorded { claims, kid, now }))
     }
 
@@ -362,6 +364,7 @@ impl Rows {
         &mut self,
         claims: &Claims,
         kid: &str,
+        asked: Value,
         address: IpAddr,
         request_id: String,
         now_ms: u64,
@@ -379,7 +382,7 @@ impl Rows {
                 .detail(&json!({
                     "aud": claims.aud, "scope": claims.scope, "models": claims.models,
                     "budget": claims.budget, "cidrs": claims.cidrs, "env": claims.env,
-                    "exp": claims.exp, "cred": claims.cred, "kid": kid,
+                    "exp": claims.exp, "cred": claims.cred, "kid": kid, "asked": asked,
                 }))
                 .at(now_ms.cast_signed()),
         );

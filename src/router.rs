@@ -82,6 +82,8 @@ pub fn routes(app: Arc<App>) -> Router {
             "/v1/policies/{tenant}/{name}",
             get(admin::policies::show).put(admin::policies::apply),
         )
+        .route("/v1/policies/{tenant}/{name}/versions", get(admin::policies::versions))
+        .route("/v1/policies/{tenant}/{name}/replay", post(admin::policies::try_out))
         .route("/v1/tokens", get(admin::tokens::list))
         .route("/v1/tokens/{jti}", get(admin::tokens::show))
         .route("/v1/keys", get(admin::keys::list))

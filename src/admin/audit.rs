@@ -19,7 +19,7 @@ use crate::store::{StoreError, audit};
 use crate::strict::Query;
 
 /// The scope that this needs.
-const SCOPE: &str = "scrip:audit";
+pub(super) const SCOPE: &str = "scrip:audit";
 
 /// Which events.
 #[derive(Deserialize)]

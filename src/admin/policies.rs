@@ -1,6 +1,8 @@
 //! `/v1/policies`: applied whole, versioned, never edited in place.
 
-use std::num::NonZeroU16;
+mod replay;
+
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use axum::Json;
@@ -21,6 +23,8 @@ use crate::router::Arrival;
 use crate::store::{Lock, StoreError, audit, policies};
 use crate::strict::Query;
 
+pub use replay::try_out;
+
 /// The scope that this needs.
 const SCOPE: &str = "scrip:policies";
 
@@ -36,11 +40,8 @@ pub async fn apply(
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let change = asked.by_operator(&app, SCOPE, &body).await?;
-    let name = named(path)?;
-    let policy = Policy::from_json(&body).map_err(|error| refusal(&error))?;
-    if *policy.name() != name {
-        return Err(Problem::invalid("/name", "is not the name in the path"));
-    }
+    let policy = read_policy(&app, path, &body)?;
+    let name = policy.name();
     let written =
         serde_json::to_string(&policy).map_err(|error| StoreError::Corrupt(error.to_string()))?;
 
@@ -62,13 +63,21 @@ pub async fn apply(
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(Json(first));
     }
-    let event = change.event("policy.apply", "done", &name).detail(&reply);
+    let event = change.event("policy.apply", "done", name).detail(&reply);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
     Ok(Json(reply))
 }
 
-/// `GET /v1/policies/{tenant}/{name}`: 200, 400, 401, 403, 404, 503.
+/// Which version.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    version: Option<NonZeroU32>,
+}
+
+/// `GET /v1/policies/{tenant}/{name}?version=`: 200 with that version, else with the one that counts;
+/// 400, 401, 403, 404, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -77,11 +86,43 @@ pub async fn show(
     arrival: Arrival,
     headers: HeaderMap,
     Path(path): Path<(String, String)>,
+    Query(which): Query<Which>,
 ) -> Result<Json<Value>, Problem> {
     operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
     let name = named(path)?;
-    let row = policies::latest(&mut app.store.read().await?, name.as_str()).await?;
-    Ok(Json(show_one(&row.ok_or_else(|| Problem::not_found("there is no such policy"))?)?))
+    let mut session = app.store.read().await?;
+    let row = match which.version {
+        Some(version) => {
+            policies::version(&mut session, name.as_str(), version.get().into()).await?
+        }
+        None => policies::latest(&mut session, name.as_str()).await?,
+    };
+    Ok(Json(show_one(&row.ok_or_else(unknown)?)?))
+}
+
+/// `GET /v1/policies/{tenant}/{name}/versions?limit=&after=`: every version, newest first. 200, 400,
+/// 401, 403, 404, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn versions(
+    State(app): State<Arc<App>>,
+    arrival: Arrival,
+    headers: HeaderMap,
+    Path(path): Path<(String, String)>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Problem> {
+    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let name = named(path)?;
+    let after = page.after().map(str::parse).transpose();
+    let after = after.map_err(|_| malformed("`after` is not the `next` of this list"))?;
+    let mut session = app.store.read().await?;
+    let rows = policies::versions(&mut session, name.as_str(), after, page.limit()).await?;
+    if rows.is_empty() && policies::latest(&mut session, name.as_str()).await?.is_none() {
+        return Err(unknown());
+    }
+    let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
+    Ok(Json(page.reply(items, rows.last().map(|row| row.version.to_string()))))
 }
 
 /// Which policies.
@@ -111,6 +152,21 @@ pub async fn list(
     let rows = policies::list(&mut session, wanted.tenant.as_deref(), after, page.limit()).await?;
     let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
     Ok(Json(page.reply(items, rows.last().map(|row| format!("{}:{}", row.at, row.name)))))
+}
+
+/// The policy in a body, which must have the name in the path and be fit to be applied here.
+fn read_policy(app: &App, path: (String, String), body: &[u8]) -> Result<Policy, Problem> {
+    let name = named(path)?;
+    let policy = Policy::from_json(body).and_then(|policy| policy.whole(&app.config.issuer));
+    let policy = policy.map_err(|error| refusal(&error))?;
+    if *policy.name() != name {
+        return Err(Problem::invalid("/name", "is not the name in the path"));
+    }
+    Ok(policy)
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no such policy, or no such version of it")
 }
 
 /// Names the time too: a policy that is applied again while its list is read changes its place.

@@ -9,6 +9,8 @@ use std::num::NonZeroU64;
 
 use scrip_token::limits::{MAX_CIDRS, MAX_INTEGER, MAX_MODELS};
 use scrip_token::{Budget, Cidr, ModelPattern, Scopes};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 pub use details::{Kind, LlmInference};
@@ -16,25 +18,38 @@ pub use error::RequestError;
 pub(crate) use error::echo;
 
 /// What is asked for. A member without a value was left out; the policy decides what it gets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Serializes as the audit log records it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MintRequest {
     /// Exact scopes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scopes>,
     /// The gateway group: `audience` (RFC 8693) or `resource` (RFC 8707).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Models, at least one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<ModelPattern>>,
     /// Each member on its own.
+    #[serde(default, skip_serializing_if = "Budget::is_unlimited")]
     pub budget: Budget,
     /// Networks that the token is to be used from, at least one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cidrs: Option<Vec<Cidr>>,
     /// Life in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u64>,
     /// Whether `authorization_details` was given; the reply must then have it too (RFC 9396
     /// section 7).
+    #[serde(skip)]
     pub with_details: bool,
 }
 
+/// Longest request that is recorded, in bytes of JSON. What is longer makes a token that is too long,
+/// under any policy.
+const MAX_RECORDED: usize = 4096;
 /// Most parameters of one request.
 const MAX_PARAMETERS: usize = 32;
 /// Parameters that only Scrip knows. RFC 6749 section 3.2 calls an empty parameter omitted; for one
@@ -89,6 +104,13 @@ impl MintRequest {
             ttl: once("ttl", form.integer("ttl")?, details.ttl)?,
             with_details,
         })
+    }
+
+    /// What stands in the audit log; null for a request that is too long for any token.
+    #[must_use]
+    pub fn record(&self) -> Value {
+        let record = serde_json::to_value(self).unwrap_or_default();
+        if record.to_string().len() > MAX_RECORDED { Value::Null } else { record }
     }
 }
 

@@ -62,6 +62,12 @@ pub enum Denial {
         /// The first such network.
         cidr: Cidr,
     },
+    /// The policy binds tokens to their caller, and the networks asked for are elsewhere.
+    #[error("the token is bound to {here}, which lies outside the networks asked for")]
+    Bound {
+        /// Where the request came from.
+        here: Cidr,
+    },
     /// A lifetime that the policy, or no token, can have. In seconds.
     #[error("ttl {asked} is outside {MIN_LIFETIME} to {most} seconds")]
     Ttl {
@@ -90,6 +96,7 @@ impl Denial {
             | Self::NoModels
             | Self::Budget { .. }
             | Self::Cidr { .. }
+            | Self::Bound { .. }
             | Self::Ttl { .. } => "invalid_authorization_details",
             Self::TooLong { .. } => "invalid_request",
         }

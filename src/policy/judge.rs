@@ -25,16 +25,17 @@ pub fn judge(
     if terms.name.tenant() != caller.client.tenant() {
         return Err(Denial::ForeignPolicy);
     }
-    if let Some(networks) = &terms.mint_from
-        && !networks.iter().any(|network| network.contains(caller.address))
-    {
+    // A token that is bound to where it was asked for must be good there.
+    let bound = terms.cidrs.as_ref().filter(|_| terms.bind_to_caller);
+    let elsewhere = |networks: &Vec<Cidr>| !networks.iter().any(|n| n.contains(caller.address));
+    if terms.mint_from.as_ref().is_some_and(elsewhere) || bound.is_some_and(elsewhere) {
         return Err(Denial::MintFrom { address: caller.address });
     }
     let aud = audience(request, terms, issuer)?;
     let scope = scopes(request, terms)?;
     let models = models(request, terms)?;
     let budget = budget(request, terms)?;
-    let cidrs = cidrs(request, terms)?;
+    let cidrs = cidrs(caller, request, terms)?;
     let lifetime = lifetime(request, terms)?;
 
     let approved = Approved {
@@ -213,18 +214,27 @@ fn amount(
     }
 }
 
-fn cidrs(request: &MintRequest, terms: &Terms) -> Result<Option<Vec<Cidr>>, Denial> {
-    let Some(asked) = &request.cidrs else {
-        return Ok(terms.defaults.cidrs.as_ref().or(terms.cidrs.as_ref()).cloned());
-    };
+fn cidrs(
+    caller: &Caller,
+    request: &MintRequest,
+    terms: &Terms,
+) -> Result<Option<Vec<Cidr>>, Denial> {
     let granted = |cidr: &&Cidr| match &terms.cidrs {
         Some(grants) => grants.iter().any(|grant| grant.covers(cidr)),
         None => true,
     };
-    match asked.iter().find(|cidr| !granted(cidr)) {
-        Some(&cidr) => Err(Denial::Cidr { cidr }),
-        None => Ok(Some(asked.clone())),
+    let asked = request.cidrs.as_ref();
+    if let Some(&cidr) = asked.and_then(|asked| asked.iter().find(|cidr| !granted(cidr))) {
+        return Err(Denial::Cidr { cidr });
     }
+    if !terms.bind_to_caller {
+        return Ok(asked.or(terms.defaults.cidrs.as_ref()).or(terms.cidrs.as_ref()).cloned());
+    }
+    let here = Cidr::host(caller.address);
+    if asked.is_some_and(|asked| !asked.iter().any(|cidr| cidr.covers(&here))) {
+        return Err(Denial::Bound { here });
+    }
+    Ok(Some(vec![here]))
 }
 
 fn lifetime(request: &MintRequest, terms: &Terms) -> Result<u64, Denial> {

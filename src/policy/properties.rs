@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use scrip_token::{Budget, Claims, Jti, ModelPattern, QualifiedName};
 use serde_json::{Value, json};
 
-use super::{Denial, Policy, judge};
+use super::{Denial, Effect, Policy, differences, judge};
 use crate::caller::Caller;
 use crate::mint::request::{LlmInference, MintRequest};
 
@@ -58,7 +58,7 @@ fn n44_to_n48_what_is_granted_is_what_both_policy_and_request_allow() {
                 approved.set(approved.get() + 1);
                 prop_assert!(inside(&terms["mint_from"], caller.address));
                 let claims = granted.into_claims(IAT, Jti::new(IAT * 1000, [7; 10]));
-                is_within(&claims, &terms, &asked)
+                is_within(&claims, &terms, &asked, caller.address)
             }
             Err(denial) => {
                 denied.set(denied.get() + 1);
@@ -71,8 +71,60 @@ fn n44_to_n48_what_is_granted_is_what_both_policy_and_request_allow() {
     assert!(approved > 300 && denied > 300, "{approved} approved, {denied} denied");
 }
 
+#[test]
+fn what_one_policy_grants_beyond_another_is_said_of_their_differences() {
+    let (more, less) = (Cell::new(0), Cell::new(0));
+    let strategy = (policy(), policy(), request(), select(EACH_ADDRESS));
+    let mut runner = TestRunner::new(Config { cases: 3_000, ..Config::default() });
+    let outcome = runner.run(&strategy, |((_, old), (_, new), mut asked, address)| {
+        // Everything is named: what is left out is the defaults' to say.
+        for (member, value) in [
+            ("audience", json!("gw")),
+            ("scope", json!(["llm:chat"])),
+            ("models", json!(["gpt-4"])),
+            ("budget", json!({"tokens": 9, "request_tokens": 9, "requests": 9})),
+            ("cidrs", json!(["10.1.2.3/32"])),
+            ("ttl", json!(60)),
+        ] {
+            if asked[member].is_null() {
+                asked[member] = value;
+            }
+        }
+        let request = parse(&asked, false)?;
+        let caller = Caller {
+            client: QualifiedName::parse("acme/billing").unwrap(),
+            cred: "embedded:1.1795000000".into(),
+            address: address.parse().unwrap(),
+        };
+        let granted = |policy| judge(&caller, &request, policy, ISSUER).is_ok();
+        let all = differences(&old, &new);
+        let says = |effect| all.iter().any(|difference| difference.effect == effect);
+        match (granted(&old), granted(&new)) {
+            (false, true) => {
+                more.set(more.get() + 1);
+                prop_assert!(says(Effect::Widens), "{all:?}");
+            }
+            (true, false) => {
+                less.set(less.get() + 1);
+                prop_assert!(says(Effect::Narrows), "{all:?}");
+            }
+            _ => {}
+        }
+        prop_assert_eq!(differences(&old, &old), []);
+        Ok(())
+    });
+    outcome.unwrap();
+    let (more, less) = (more.get(), less.get());
+    assert!(more > 50 && less > 50, "{more} more, {less} less");
+}
+
 /// What a token says, against the JSON of the policy and of the request.
-fn is_within(claims: &Claims, terms: &Value, asked: &Value) -> Result<(), TestCaseError> {
+fn is_within(
+    claims: &Claims,
+    terms: &Value,
+    asked: &Value,
+    address: IpAddr,
+) -> Result<(), TestCaseError> {
     prop_assert!(claims.check().is_ok());
     prop_assert_eq!(&claims.sub, "client:acme/billing");
     prop_assert_eq!(&claims.env, "prod");
@@ -109,7 +161,10 @@ fn is_within(claims: &Claims, terms: &Value, asked: &Value) -> Result<(), TestCa
             prop_assert!(inside(&terms["cidrs"], address) && inside(&asked["cidrs"], address));
         }
     }
-    if !asked["cidrs"].is_null() {
+    if terms["bind_to_caller"] == true {
+        let host = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
+        prop_assert_eq!(&json!(claims.cidrs), &json!([host]));
+    } else if !asked["cidrs"].is_null() {
         prop_assert_eq!(&json!(claims.cidrs), &asked["cidrs"]);
     }
 
@@ -153,7 +208,13 @@ fn is_deserved(
             && granted.iter().all(|grant| grant.ends_with('*'))
     };
     let deserved = match denial {
-        Denial::MintFrom { .. } => !inside(&terms["mint_from"], address),
+        Denial::MintFrom { .. } => {
+            let bound = terms["bind_to_caller"] == true;
+            !inside(&terms["mint_from"], address) || (bound && !inside(&terms["cidrs"], address))
+        }
+        Denial::Bound { .. } => {
+            terms["bind_to_caller"] == true && !inside(&asked["cidrs"], address)
+        }
         Denial::Audience { .. } => {
             !texts(&terms["audiences"]).unwrap().contains(&asked["audience"].as_str().unwrap())
         }
@@ -278,10 +339,11 @@ fn policy() -> impl Strategy<Value = (Value, Policy)> {
         prop::option::weighted(0.2, subsequence(CIDRS, 1..=3)),
         (60_u64..=900, 0_u64..=840),
         option(budget(20..100)),
+        prop::bool::weighted(0.2),
         defaults,
     );
     terms.prop_map(
-        |(audiences, scopes, models, cidrs, mint_from, (max, less), budget, defaults)| {
+        |(audiences, scopes, models, cidrs, mint_from, (max, less), budget, bound, defaults)| {
             let ttl = json!({"default": max.saturating_sub(less).max(60), "max": max});
             let mut terms = json!({"name": "acme/random", "audiences": audiences, "scopes": scopes,
             "models": models, "env": "prod", "ttl": ttl});
@@ -289,6 +351,11 @@ fn policy() -> impl Strategy<Value = (Value, Policy)> {
             insert(&mut terms, "mint_from", mint_from.map(|cidrs| json!(cidrs)));
             insert(&mut terms, "budget", budget.map(|budget| json!(budget)));
             terms["defaults"] = json!({});
+            let mut with = terms.clone();
+            with["bind_to_caller"] = json!(bound);
+            if Policy::from_json(with.to_string().as_bytes()).is_ok() {
+                terms = with;
+            }
             let (scopes, models, cidrs, budget) = defaults;
             for (member, default) in [
                 ("scopes", scopes.map(|scopes| json!(scopes))),

@@ -19,6 +19,7 @@ const MAX_AUDIENCES: usize = 16;
 pub(super) fn check(terms: &Terms) -> Result<(), PolicyError> {
     check_bounds(terms)?;
     check_defaults(terms)?;
+    check_binding(terms)?;
     check_operators(terms)
 }
 
@@ -91,6 +92,21 @@ fn check_defaults(terms: &Terms) -> Result<(), PolicyError> {
             _ => true,
         });
     rule(within, "defaults.budget", "is not above `budget`")
+}
+
+/// A token that is bound to its caller works from one address, which must be one to ask from.
+fn check_binding(terms: &Terms) -> Result<(), PolicyError> {
+    if !terms.bind_to_caller {
+        return Ok(());
+    }
+    rule(terms.defaults.cidrs.is_none(), "defaults.cidrs", "does not go with `bind_to_caller`")?;
+    let (Some(cidrs), Some(mint_from)) = (&terms.cidrs, &terms.mint_from) else { return Ok(()) };
+    let meets = |from: &Cidr| cidrs.iter().any(|cidr| cidr.covers(from) || from.covers(cidr));
+    rule(
+        mint_from.iter().any(meets),
+        "mint_from",
+        "lies outside `cidrs`, where tokens work that are bound to their caller",
+    )
 }
 
 /// What opens the service's own API stands apart from what opens an LLM.
@@ -215,6 +231,22 @@ mod tests {
         ] {
             assert_eq!(refused(&json!({"defaults": defaults})), member, "{defaults}");
         }
+    }
+
+    #[test]
+    fn what_is_bound_to_its_caller_can_be_asked_for_from_where_it_works() {
+        let bound = |members: Value| {
+            let mut policy = json!({"bind_to_caller": true});
+            policy.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+            refused(&policy)
+        };
+        assert_eq!(bound(json!({})), None);
+        assert_eq!(bound(json!({"mint_from": ["192.0.2.0/24", "10.1.0.0/16"]})), None);
+        assert_eq!(bound(json!({"mint_from": ["0.0.0.0/0"]})), None);
+        assert_eq!(bound(json!({"mint_from": ["192.0.2.0/24", "::/0"]})), Some("mint_from"));
+        assert_eq!(bound(json!({"mint_from": ["192.0.2.0/24"], "bind_to_caller": false})), None);
+        let defaults = json!({"defaults": {"cidrs": ["10.1.0.0/16"]}});
+        assert_eq!(bound(defaults), Some("defaults.cidrs"));
     }
 
     #[test]

@@ -147,3 +147,29 @@ pub async fn list(
         query.build_query_as().fetch_all(c).await?
     }))
 }
+
+/// Requests for tokens by the clients that have `policy`, of `tenant`, now; newest first. At most
+/// `looked_at` events of the tenant are looked at.
+///
+/// # Errors
+/// As any statement.
+pub async fn mints_under(
+    from: &mut impl Session,
+    tenant: &str,
+    policy: &str,
+    looked_at: u32,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
+    let sql = "SELECT * FROM \
+               (SELECT * FROM audit WHERE tenant = $1 ORDER BY id DESC LIMIT $2) AS newest \
+               WHERE action = 'mint' AND outcome <> 'repeated' \
+               AND actor IN (SELECT id FROM clients WHERE tenant = $1 AND policy = $3) \
+               ORDER BY id DESC LIMIT $4";
+    Ok(on!(from, |c| sqlx::query_as(sql)
+        .bind(tenant)
+        .bind(i64::from(looked_at))
+        .bind(policy)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?))
+}

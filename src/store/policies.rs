@@ -63,6 +63,26 @@ pub async fn version(
     Ok(on!(from, |c| sqlx::query_as(sql).bind(name).bind(version).fetch_optional(c).await?))
 }
 
+/// The versions of one, newest first, from behind the version `after` on.
+///
+/// # Errors
+/// As any statement.
+pub async fn versions(
+    from: &mut impl Session,
+    name: &str,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Policy>, StoreError> {
+    let sql = "SELECT * FROM policies WHERE name = $1 AND version < $2 \
+               ORDER BY version DESC LIMIT $3";
+    Ok(on!(from, |c| sqlx::query_as(sql)
+        .bind(name)
+        .bind(after.unwrap_or(i64::MAX))
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?))
+}
+
 /// The latest version of each, newest first, from behind the (time, name) `after` on. `tenant`
 /// is a name's part before the slash.
 ///

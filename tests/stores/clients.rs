@@ -220,6 +220,15 @@ async fn policies_have_versions(store: &Fresh) {
     assert_eq!((latest.version, latest.at, latest.body.as_str()), (2, 3, "{\"at\":3}"));
     assert_eq!(policies::version(&mut reader, "acme/a", 1).await.unwrap().unwrap().at, 1);
     assert_eq!(policies::version(&mut reader, "acme/a", 3).await.unwrap(), None);
+    let versions = async |name: &str, after, limit| -> Vec<i64> {
+        let mut reader = store.read().await.unwrap();
+        let page = policies::versions(&mut reader, name, after, limit).await.unwrap();
+        page.into_iter().map(|policy| policy.version).collect()
+    };
+    assert_eq!(versions("acme/a", None, 9).await, [2, 1]);
+    assert_eq!(versions("acme/a", None, 1).await, [2]);
+    assert_eq!(versions("acme/a", Some(2), 9).await, [1]);
+    assert_eq!(versions("acme/x", None, 9).await, [0_i64; 0]);
     assert_eq!(policies::latest(&mut reader, "acme/x").await.unwrap(), None);
 
     let names =

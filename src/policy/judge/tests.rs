@@ -147,6 +147,32 @@ fn n48_a_network_outside_the_policy_is_refused() {
 }
 
 #[test]
+fn a_token_that_is_bound_to_its_caller_works_from_there_only() {
+    let bound = |form: &str, address: &str, cidrs: Value| {
+        let mut terms = json!({"bind_to_caller": true, "mint_from": ["0.0.0.0/0", "::/0"]});
+        terms["cidrs"] = cidrs;
+        let caller = Caller { address: address.parse().unwrap(), ..caller() };
+        judge(&caller, &request(form), &policy(&terms), ISSUER)
+            .map(|approved| json!(approved.into_claims(IAT, Jti::new(IAT * 1000, [7; 10])).cidrs))
+    };
+    let any = || json!(["0.0.0.0/0", "2001:db8::/32"]);
+    assert_eq!(bound("", "10.20.30.7", any()).unwrap(), json!(["10.20.30.7/32"]));
+    assert_eq!(bound("", "::ffff:10.20.30.7", any()).unwrap(), json!(["10.20.30.7/32"]));
+    assert_eq!(bound("", "2001:db8::7", any()).unwrap(), json!(["2001:db8::7/128"]));
+    let within = "cidrs=192.0.2.0/24+10.20.0.0/16";
+    assert_eq!(bound(within, "10.20.30.7", any()).unwrap(), json!(["10.20.30.7/32"]));
+
+    let elsewhere = bound(within, "10.21.30.7", any()).unwrap_err();
+    assert_eq!(elsewhere, Denial::Bound { here: "10.21.30.7/32".parse().unwrap() });
+    assert_eq!(elsewhere.code(), "invalid_authorization_details");
+    let beyond = bound("cidrs=10.0.0.0/8", "10.20.30.7", json!(["10.20.0.0/16"])).unwrap_err();
+    assert_eq!(beyond, Denial::Cidr { cidr: "10.0.0.0/8".parse().unwrap() });
+    let nowhere = bound("", "10.21.30.7", json!(["10.20.0.0/16"])).unwrap_err();
+    assert_eq!(nowhere, Denial::MintFrom { address: "10.21.30.7".parse().unwrap() });
+    assert_eq!(nowhere.code(), "unauthorized_client");
+}
+
+#[test]
 fn n53_an_audience_is_granted_to_the_byte() {
     for audience in ["llm-gateway2", "LLM-gateway", "llm-gatewa", "self", ISSUER] {
         assert_eq!(refused(&format!("audience={audience}")).0, "invalid_target");
