@@ -1,6 +1,7 @@
 //! The command line. Every command here speaks HTTP and so works from anywhere.
 
 mod api;
+mod apply;
 mod audit;
 mod client;
 mod connection;
@@ -55,6 +56,8 @@ enum Command {
     Client(client::Args),
     /// What tokens a client may ask for
     Policy(policy::Args),
+    /// Bring clients and policies to what a folder of files says
+    Apply(apply::Args),
     /// Ask for a token, look one up, check one
     Token(token::Args),
     /// Refuse a token, a client's tokens, or all that a key signed
@@ -95,6 +98,7 @@ impl Command {
             Self::Bootstrap(args) => args.bootstrap().await,
             Self::Client(args) => args.run().await,
             Self::Policy(args) => args.run().await,
+            Self::Apply(args) => args.run().await,
             Self::Token(args) => args.run().await,
             Self::Revoke(args) => args.run().await,
             Self::Revocations(args) => args.run().await,

@@ -85,9 +85,8 @@ pub async fn mint(
 
     // 3. What is asked.
     let parameters = form.pairs().iter();
-    let request = MintRequest::parse(
-        parameters.map(|(n, v)| (Cow::from(n.as_str()), Cow::from(v.as_str()))),
-    );
+    let request =
+        MintRequest::parse(parameters.map(|(n, v)| (Cow::from(n.as_str()), Cow::from(v.as_str()))));
     let request = match request {
         Ok(request) => request,
         Err(error) => {
@@ -193,11 +192,7 @@ fn note(app: &App, caller: &Caller, id: &RequestId, asked: &Value, refused: &Ref
     app.journal.note(event.detail(&detail));
 }
 
-async fn consider(
-    app: &App,
-    proved: &Proved,
-    request: &MintRequest,
-) -> Result<Approved, Refused> {
+async fn consider(app: &App, proved: &Proved, request: &MintRequest) -> Result<Approved, Refused> {
     let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
     let policy =
         policy.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;

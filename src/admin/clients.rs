@@ -29,6 +29,7 @@ use crate::store::{Session, audit, credentials};
 use crate::strict::Query;
 use crate::vault::Versions;
 use credential::{EMBEDDED, InVault, VAULT};
+pub use request::MAX_OVERLAP;
 use request::{Amendment, Creation, Rotation};
 
 /// The scope that this needs.

@@ -1,10 +1,13 @@
 //! The service's HTTP API, as a client with an operator's rights calls it.
 
+use std::collections::HashMap;
+
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder};
 use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 use super::connection::{Connection, Issuer};
 use super::failure::{Failure, Refusal};
@@ -16,10 +19,12 @@ pub(super) struct Api {
     issuer: Issuer,
     id: QualifiedName,
     secret: SecretString,
+    /// Tokens that were good a moment ago: a command may make thousands of calls.
+    tokens: Mutex<HashMap<Scope, SecretString>>,
 }
 
 /// What an operator's token must allow for a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Scope {
     Clients,
     Policies,
@@ -27,6 +32,8 @@ pub(super) enum Scope {
     Revoke,
     Tokens,
     Audit,
+    /// Trying a policy on what the audit log holds.
+    Replay,
 }
 
 impl Scope {
@@ -38,6 +45,7 @@ impl Scope {
             Self::Revoke => "scrip:revoke",
             Self::Tokens => "scrip:tokens",
             Self::Audit => "scrip:audit",
+            Self::Replay => "scrip:policies scrip:audit",
         }
     }
 
@@ -52,7 +60,12 @@ impl Api {
     /// Prepares to call; nothing is sent yet.
     pub(super) fn open(connection: Connection) -> Result<Self, Failure> {
         let (issuer, id, secret) = connection.complete()?;
-        Ok(Self { http: http::client()?, issuer, id, secret })
+        Ok(Self { http: http::client()?, issuer, id, secret, tokens: Mutex::default() })
+    }
+
+    /// Who asks.
+    pub(super) fn id(&self) -> &QualifiedName {
+        &self.id
     }
 
     /// Reads `path`.
@@ -117,10 +130,20 @@ impl Api {
                 outcome => return outcome,
             }
         }
+        let mut tokens = self.tokens.lock().await;
+        if let Some(token) = tokens.get(&scope) {
+            match exchange(request().bearer_auth(token.expose_secret())).await {
+                // It has expired, or its key or the client's credential has ended.
+                Err(Failure::Refused(Refusal { status: 401, .. })) => {}
+                outcome => return outcome,
+            }
+        }
         let parameters = [("audience", "self".to_owned()), ("scope", scope.as_str().to_owned())];
         let minted = self.mint(&parameters).await?.json()?;
-        let token = minted["access_token"].as_str().unwrap_or_default();
-        exchange(request().bearer_auth(token)).await
+        let token = SecretString::from(minted["access_token"].as_str().unwrap_or_default());
+        let request = request().bearer_auth(token.expose_secret());
+        tokens.insert(scope, token);
+        exchange(request).await
     }
 
     /// HTTP Basic; both halves are form-encoded first (RFC 6749 section 2.3.1).

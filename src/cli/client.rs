@@ -196,7 +196,7 @@ async fn change(
     show(printer, &api.send(Scope::Clients, Method::PATCH, &client.path(), changes).await?)
 }
 
-fn show(printer: Printer, client: &Reply) -> Result<(), Failure> {
+pub(super) fn show(printer: Printer, client: &Reply) -> Result<(), Failure> {
     printer.record(client, RECORD)?;
     if printer.json {
         return Ok(());

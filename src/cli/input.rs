@@ -20,3 +20,10 @@ pub(super) fn read(path: &Path, most: usize) -> Result<String, Failure> {
     }
     Ok(text)
 }
+
+/// What is wrong with a text in TOML, and where.
+pub(super) fn at(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(start).filter(|&b| b == b'\n').count() + 1;
+    format!("line {line}: {}", error.message().replace('\n', ", "))
+}

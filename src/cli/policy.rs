@@ -1,16 +1,22 @@
 //! `scrip policy`: what tokens a client may ask for.
 
+mod diff;
+mod replay;
+pub(super) mod test;
+
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use reqwest::Method;
 use scrip_token::QualifiedName;
+use serde_json::Value;
 
 use super::Remote;
-use super::api::Scope;
+use super::api::{Api, Scope};
 use super::failure::Failure;
 use super::http::Reply;
 use super::print::{Column, Page, plain, raw};
@@ -26,6 +32,19 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Call(Call),
+    /// Judge the requests of a `.test.toml` file by the policy beside it, without a service
+    Test {
+        /// `NAME.test.toml`, which tests `NAME.toml`
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What the service is asked for.
+#[derive(Debug, Subcommand)]
+enum Call {
     /// Make a file's policy the current version
     Apply {
         /// A policy in TOML
@@ -33,41 +52,87 @@ enum Command {
     },
     /// List policies, newest first
     List(Page),
-    /// Print a policy's current version as a file that `apply` takes
+    /// Print a policy as a file that `apply` takes
     Show {
-        /// The policy
-        #[arg(value_name = "TENANT/NAME")]
-        name: QualifiedName,
+        #[command(flatten)]
+        policy: Named,
+        /// Another version than the current one
+        #[arg(long, value_name = "N")]
+        version: Option<NonZeroU32>,
     },
+    /// List a policy's versions, newest first
+    Versions {
+        #[command(flatten)]
+        policy: Named,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// What differs between two versions, or between what is applied and a file
+    Diff(diff::Args),
+    /// What would change for the last real requests if a file were applied
+    Replay(replay::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The policy
+    #[arg(value_name = "TENANT/NAME")]
+    name: QualifiedName,
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        let call = match self.command {
+            Command::Test { files } => return test::run(self.remote.printer, &files),
+            Command::Call(call) => call,
+        };
         let (api, printer) = self.remote.open()?;
-        let scope = Scope::Policies;
-        match self.command {
-            Command::Apply { file } => {
+        match call {
+            Call::Apply { file } => {
                 let policy = read(&file)?;
-                let reply = api.send(scope, Method::PUT, &path(policy.name()), &policy).await?;
+                let reply = api.send(SCOPE, Method::PUT, &path(policy.name()), &policy).await?;
                 printer.record(&reply, RECORD)
             }
-            Command::List(page) => {
-                printer.list(&api.get(scope, "/v1/policies", &page.query()).await?, LIST)
+            Call::List(page) => {
+                printer.list(&api.get(SCOPE, "/v1/policies", &page.query()).await?, LIST)
             }
-            Command::Show { name } => {
-                let reply = api.get(scope, &path(&name), &[]).await?;
+            Call::Show { policy, version } => {
+                let reply = show(&api, &policy.name, version).await?;
                 if printer.json { raw(&reply) } else { print_file(&reply) }
             }
+            Call::Versions { policy, page } => {
+                let versions = format!("{}/versions", path(&policy.name));
+                printer.list(&api.get(SCOPE, &versions, &page.query()).await?, LIST)
+            }
+            Call::Diff(args) => args.run(&api, printer).await,
+            Call::Replay(args) => args.run(&api, printer).await,
         }
     }
 }
 
-fn path(name: &QualifiedName) -> String {
+const SCOPE: Scope = Scope::Policies;
+
+async fn show(
+    api: &Api,
+    name: &QualifiedName,
+    version: Option<NonZeroU32>,
+) -> Result<Reply, Failure> {
+    let query = version.map(|version| ("version", version.to_string()));
+    api.get(SCOPE, &path(name), query.as_slice()).await
+}
+
+/// The policy that an answer shows.
+pub(super) fn parse(answer: &Value) -> Result<Policy, Failure> {
+    Policy::from_json(answer["policy"].to_string().as_bytes())
+        .map_err(|error| Failure::Unreachable(format!("the answer is no policy: {error}")))
+}
+
+pub(super) fn path(name: &QualifiedName) -> String {
     format!("/v1/policies/{name}")
 }
 
 /// Reads a file and checks it here, where the line at fault is known; the service checks it again.
-fn read(file: &Path) -> Result<Policy, Failure> {
+pub(super) fn read(file: &Path) -> Result<Policy, Failure> {
     let refuse = |why: &dyn Display| Failure::Usage(format!("{}: {why}", file.display()));
     let source = File::open(file).map_err(|error| refuse(&error))?;
     Policy::from_toml(source).map_err(|error| refuse(&error))

@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn lists_of_grants_are_compared_by_what_they_cover() {
-        let old = json!({"scopes": ["llm:*", "db:a"], "models": ["gpt-4o"], "cidrs": ["10.0.0.0/8"]});
+        let old =
+            json!({"scopes": ["llm:*", "db:a"], "models": ["gpt-4o"], "cidrs": ["10.0.0.0/8"]});
         let new = json!({
             "scopes": ["llm:chat", "llm:e*", "db:*"], "models": ["gpt-*"],
             "cidrs": ["10.1.0.0/16", "192.0.2.0/24"], "audiences": ["gw", "gw2"],

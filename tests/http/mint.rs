@@ -352,6 +352,37 @@ async fn a_client_may_ask_from_its_own_networks_only() {
 }
 
 #[tokio::test]
+async fn a_token_can_be_bound_to_the_address_that_asks_for_it() {
+    let installation = Installation::on_sqlite().set("SCRIP_TRUSTED_PROXIES", "127.0.0.0/8");
+    let api = Api::on(installation).await;
+    let mut terms = terms();
+    terms["bind_to_caller"] = json!(true);
+    terms["cidrs"] = json!(["10.20.0.0/16", "2001:db8::/32"]);
+    let client = api.client("acme/billing", terms).await;
+    let from = |address: &str, asked: &[(&str, &str)]| {
+        Reply::to(api.mint_request(&client, asked).header("x-forwarded-for", address))
+    };
+    for (address, cidr) in [
+        ("10.20.30.7", "10.20.30.7/32"),
+        ("::ffff:10.20.30.7", "10.20.30.7/32"),
+        ("2001:DB8:0::7", "2001:db8::7/128"),
+    ] {
+        let reply = from(address, &[]).await;
+        assert_eq!(reply.json()["cidrs"], json!([cidr]), "{reply:?}");
+        let (_, claims) = api.verified(&reply.text("access_token"), "llm-gateway").await;
+        assert_eq!(claims["cidrs"], json!([cidr]));
+    }
+    let around = from("10.20.30.7", &[("cidrs", "10.20.30.0/24")]).await;
+    assert_eq!(around.json()["cidrs"], json!(["10.20.30.7/32"]));
+    let elsewhere = from("10.20.31.7", &[("cidrs", "10.20.30.0/24")]).await;
+    let why = elsewhere.refused(400, "invalid_authorization_details");
+    assert!(why.contains("10.20.31.7/32"), "{why}");
+    // Nobody gets a token that does not work where it is.
+    from("10.21.0.1", &[]).await.refused(400, "unauthorized_client");
+    api.mint(&client, &[]).await.refused(400, "unauthorized_client");
+}
+
+#[tokio::test]
 async fn each_audience_has_its_algorithm() {
     let algs = "fast=EdDSA,aws=RS256";
     let api = Api::on(Installation::on_sqlite().set("SCRIP_AUDIENCE_ALG", algs)).await;

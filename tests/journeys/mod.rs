@@ -1,5 +1,6 @@
 //! Whole stories, told through real processes.
 
+mod apply;
 mod dev;
 mod files;
 mod keys;

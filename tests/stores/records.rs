@@ -1,6 +1,6 @@
 use super::{Fresh, HOSTILE, id, jti};
 use scrip::store::{
-    Lock, StoreError, audit, idempotency, keys_documents, revocations, signing_keys,
+    Lock, StoreError, audit, clients, idempotency, keys_documents, revocations, signing_keys,
 };
 use scrip_token::Digest;
 
@@ -9,6 +9,7 @@ on_both![
     idempotency_keys_are_pruned,
     events_come_back_newest_first,
     the_log_is_filtered,
+    mints_are_found_by_the_policy_of_who_asked,
     keys_come_back_as_they_were,
     keys_documents_are_all_kept,
     revocations_come_back_newest_first,
@@ -125,6 +126,59 @@ async fn the_log_is_filtered(store: &Fresh) {
         let seconds: Vec<_> = found.iter().map(|e| e.at_ms / 1000).collect();
         assert_eq!(seconds, expected, "{filter:?}");
     }
+}
+
+async fn mints_are_found_by_the_policy_of_who_asked(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for (id, policy) in [("acme/a", "acme/x"), ("acme/b", "acme/y"), ("acme/c", "acme/x")] {
+        let client = clients::Client {
+            id: id.to_owned(),
+            tenant: "acme".to_owned(),
+            policy: policy.to_owned(),
+            source: "embedded".to_owned(),
+            enabled: true,
+            overlap: 60,
+            rotate_by: None,
+            created: 1,
+            rotated: None,
+            last_used: None,
+            last_address: None,
+            mints: 0,
+            deleted: None,
+        };
+        clients::insert(&mut tx, &client).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mint = |second: i64, actor: &str, action: &str, outcome: &str| audit::Event {
+        action: action.to_owned(),
+        outcome: outcome.to_owned(),
+        actor: Some(actor.to_owned()),
+        tenant: actor.split_once('/').map(|(tenant, _)| tenant.to_owned()),
+        ..event(second, 1)
+    };
+    record(
+        store,
+        &[
+            mint(1, "acme/a", "mint", "granted"),
+            mint(2, "acme/b", "mint", "granted"),
+            mint(3, "acme/c", "mint", "invalid_scope"),
+            mint(4, "acme/a", "mint", "repeated"),
+            mint(5, "acme/a", "token.revoke", "done"),
+            mint(6, "umbrella/a", "mint", "granted"),
+            mint(7, "acme/a", "mint", "granted"),
+        ],
+    )
+    .await;
+    let found = async |policy: &str, looked_at, limit| -> Vec<i64> {
+        let mut reader = store.read().await.unwrap();
+        let found = audit::mints_under(&mut reader, "acme", policy, looked_at, limit).await;
+        found.unwrap().iter().map(|event| event.at_ms / 1000).collect()
+    };
+    assert_eq!(found("acme/x", 99, 99).await, [7, 3, 1]);
+    assert_eq!(found("acme/x", 99, 2).await, [7, 3]);
+    assert_eq!(found("acme/x", 4, 99).await, [7, 3], "no more than so many are looked at");
+    assert_eq!(found("acme/y", 99, 99).await, [2]);
+    assert_eq!(found("' OR 1=1 --", 99, 99).await, [0_i64; 0]);
 }
 
 async fn keys_come_back_as_they_were(store: &Fresh) {

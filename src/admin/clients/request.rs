@@ -11,7 +11,7 @@ use crate::error::Problem;
 use crate::store::clients::{Change, Client};
 
 /// The longest that an old secret can go on, in seconds.
-const MAX_OVERLAP: u32 = 7 * 24 * 3600;
+pub const MAX_OVERLAP: u32 = 7 * 24 * 3600;
 
 /// A new client.
 pub(super) struct Creation {

@@ -65,8 +65,7 @@ pub async fn try_out(
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let last = wanted.last.map_or(USUAL, NonZeroU16::get).min(MOST);
     let (tenant, last) = (name.tenant(), u32::from(last));
-    let events =
-        audit::mints_under(&mut session, tenant, name.as_str(), LOOKED_AT, last).await?;
+    let events = audit::mints_under(&mut session, tenant, name.as_str(), LOOKED_AT, last).await?;
     drop(session);
 
     let since = events.last().map(|event| rfc3339_ms(event.at_ms));

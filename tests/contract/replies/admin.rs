@@ -63,6 +63,30 @@ pub async fn policies(session: &Session) {
     session.expect(400, session.get("/v1/policies/Acme/x")).await;
     session.expect(404, session.get("/v1/policies/acme/nothing")).await;
     session.expect(200, session.get("/v1/policies")).await;
+
+    session.expect(200, apply(path, &other)).await;
+    session.expect(200, session.get(&format!("{path}?version=1"))).await;
+    session.expect(404, session.get(&format!("{path}?version=3"))).await;
+    let versions = |path: &str| session.get(&format!("{path}/versions"));
+    session.expect(200, versions(path)).await;
+    session.expect(400, versions("/v1/policies/Acme/x")).await;
+    session.expect(404, versions("/v1/policies/acme/nothing")).await;
+
+    let replay = |path: &str, policy: &Value| session.post(&format!("{path}/replay"), policy);
+    let replayed = session.expect(200, replay(path, &example)).await.json();
+    assert_eq!((&replayed["version"], &replayed["requests"]), (&json!(2), &json!(0)));
+    session.expect(400, replay("/v1/policies/acme/another-name", &example)).await;
+    let mut unknown = example.clone();
+    unknown["name"] = json!("acme/nothing");
+    session.expect(404, replay("/v1/policies/acme/nothing", &unknown)).await;
+    // Of the operator's own requests, each comes out differently under a policy that grants less.
+    let mut less = session.get("/v1/policies/ops/operator").send().await.unwrap();
+    let body = less.chunk().await.unwrap().unwrap();
+    let mut less: Value = serde_json::from_slice(&body).unwrap();
+    less["policy"]["scopes"] = json!(["scrip:policies"]);
+    let replayed = replay("/v1/policies/ops/operator", &less["policy"]);
+    let replayed = session.expect(200, replayed).await.json();
+    assert_eq!(replayed["changes"][0]["kind"], "refused", "{replayed}");
 }
 
 /// Reads the inventory and the audit log.

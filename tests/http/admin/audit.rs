@@ -24,6 +24,7 @@ async fn who_asked_what_when_from_where_and_what_came_of_it() {
             "aud": "llm-gateway", "scope": "llm:chat", "models": claims["models"],
             "budget": claims["budget"], "cidrs": claims["cidrs"], "env": "prod",
             "exp": claims["exp"], "cred": claims["cred"], "kid": event["detail"]["kid"],
+            "asked": {},
         },
     });
     assert_eq!(event, whole);
@@ -37,6 +38,11 @@ async fn who_asked_what_when_from_where_and_what_came_of_it() {
     })
     .await;
     assert_eq!(event["outcome"], "invalid_scope");
+    let detail = json!({
+        "reason": "scope `llm:audio` is not granted", "asked": {"scope": "llm:audio"},
+        "cred": claims["cred"],
+    });
+    assert_eq!(event["detail"], detail);
 
     let refused = Reply::to(api.request(Method::GET, "/v1/clients").bearer_auth("forged")).await;
     let id = refused.header("x-request-id");
