@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use scrip_token::{Alg, Budget, Cidr, Digest, ModelPattern};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::app::App;
 use crate::audit::Event;
@@ -91,17 +91,16 @@ pub async fn mint(
         Ok(request) => request,
         Err(error) => {
             let refused = Refused::Request(error);
-            note(&app, &proved.caller, &id, &Value::Null, &refused);
+            note(&app, &proved.caller, &id, None, &refused);
             return Err(refused.into());
         }
     };
-    let asked = request.record();
 
     // 4. Whether it may be had.
     let approved = match consider(&app, &proved, &request).await {
         Ok(approved) => approved,
         Err(refused) => {
-            note(&app, &proved.caller, &id, &asked, &refused);
+            note(&app, &proved.caller, &id, Some(&request), &refused);
             return Err(refused.into());
         }
     };
@@ -110,7 +109,7 @@ pub async fn mint(
     let order = Order {
         alg: app.config.alg(approved.audience()),
         approved,
-        asked: asked.clone(),
+        asked: request.record(),
         repeat: repeat_key.map(|key| RepeatKey { key, digest: digest(&form) }),
         address,
         request_id: id.to_string(),
@@ -119,7 +118,7 @@ pub async fn mint(
         Ok(recorded) => recorded,
         Err(why) => {
             let refused = Refused::NotRecorded(why);
-            note(&app, &proved.caller, &id, &asked, &refused);
+            note(&app, &proved.caller, &id, Some(&request), &refused);
             if matches!(refused, Refused::NotRecorded(NotRecorded::Ended)) {
                 // As late as if it had ended before it was proved.
                 return Err(app.doorkeeper.refuse(arrival.at, Unproved::Wrong).await.into());
@@ -180,13 +179,19 @@ impl Refused {
     }
 }
 
-fn note(app: &App, caller: &Caller, id: &RequestId, asked: &Value, refused: &Refused) {
+fn note(
+    app: &App,
+    caller: &Caller,
+    id: &RequestId,
+    asked: Option<&MintRequest>,
+    refused: &Refused,
+) {
     metrics::counter!("scrip_mints_total", "outcome" => "refused").increment(1);
     let event = Event::new("mint", refused.code()).actor(&caller.client);
     let event = event.origin(caller.address, id.to_string());
     let mut detail = json!({"reason": refused.to_string()});
-    if !asked.is_null() {
-        detail["asked"] = asked.clone();
+    if let Some(asked) = asked {
+        detail["asked"] = asked.record();
         detail["cred"] = json!(caller.cred);
     }
     app.journal.note(event.detail(&detail));

@@ -248,7 +248,7 @@ async fn a_policy_is_compared_and_tried_before_it_is_applied() {
     assert_eq!(differences, expected);
     let replayed = operator.json(&["policy", "replay", file, "--last", "10"]).await;
     assert_eq!((&replayed["requests"], &replayed["unchanged"]), (&json!(1), &json!(0)));
-    assert_eq!(replayed["changes"][0]["examples"][0]["asked"], json!({"scope": "llm:embed"}));
+    assert_eq!(replayed["changes"][0]["cases"][0]["asked"], json!({"scope": "llm:embed"}));
     let printed = operator.run(&["policy", "replay", file]).await;
     assert!(printed.contains("over 1 requests") && printed.contains("invalid_scope"), "{printed}");
 
@@ -279,7 +279,7 @@ async fn a_policy_is_compared_and_tried_before_it_is_applied() {
     let test = test.to_str().expect("a plain name");
     let outcome = ended(Process::start(acme.installation.command(&["policy", "test", test]))).await;
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert!(outcome.stdout.contains("request 1: `outcome` is"), "{outcome:?}");
+    assert!(outcome.stdout.contains("request 1: `error` is"), "{outcome:?}");
 }
 
 async fn ended(mut process: Process) -> Outcome {

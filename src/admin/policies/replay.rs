@@ -115,6 +115,6 @@ fn show(changes: &Changes) -> Value {
         })
     });
     json!({
-        "kind": changes.kind, "count": changes.count, "examples": examples.collect::<Vec<_>>(),
+        "kind": changes.kind, "count": changes.count, "cases": examples.collect::<Vec<_>>(),
     })
 }

@@ -35,11 +35,12 @@ impl Args {
         let said = |member: &str| cell(reply.get(member));
         writeln!(
             io::stdout(),
-            "{}, version {} and the file, over {} requests since {}: {} come out the same",
+            "{}, version {} and the file, over {} requests since {} ({} skipped): {} come out the same",
             said("name"),
             said("version"),
             said("requests"),
             said("since"),
+            said("skipped"),
             said("unchanged")
         )?;
         let changes = reply["changes"].as_array().into_iter().flatten();
@@ -50,31 +51,23 @@ impl Args {
 
 /// A row for each example; how many there are of its kind stands in the first.
 fn examples(changes: &Value) -> impl Iterator<Item = Value> {
-    let examples = changes["examples"].as_array().into_iter().flatten();
+    let examples = changes["cases"].as_array().into_iter().flatten();
     examples.enumerate().map(|(place, example)| {
         let mut row = example.clone();
-        if place == 0 {
-            row["kind"] = changes["kind"].clone();
-            row["count"] = changes["count"].clone();
-        } else {
-            row["kind"] = json!("");
-            row["count"] = json!("");
+        for member in ["kind", "count"] {
+            row[member] = if place == 0 { changes[member].clone() } else { json!("") };
         }
-        for side in ["was", "is"] {
+        for (side, other) in [("was", "is"), ("is", "was")] {
             let refused = &example[side]["refused"];
             row[side] = match refused["error"].as_str() {
                 Some(error) => {
                     json!(format!("{error}: {}", cell(refused.get("error_description"))))
                 }
-                None => told(&example[side]["granted"], &example[other(side)]["granted"]),
+                None => told(&example[side]["granted"], &example[other]["granted"]),
             };
         }
         row
     })
-}
-
-fn other(side: &str) -> &'static str {
-    if side == "was" { "is" } else { "was" }
 }
 
 /// What a token says that the other one does not; all of it where there is no other.

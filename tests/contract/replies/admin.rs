@@ -84,6 +84,7 @@ pub async fn policies(session: &Session) {
     let body = less.chunk().await.unwrap().unwrap();
     let mut less: Value = serde_json::from_slice(&body).unwrap();
     less["policy"]["scopes"] = json!(["scrip:policies"]);
+    less["policy"]["serves"] = json!([]);
     let replayed = replay("/v1/policies/ops/operator", &less["policy"]);
     let replayed = session.expect(200, replayed).await.json();
     assert_eq!(replayed["changes"][0]["kind"], "refused", "{replayed}");

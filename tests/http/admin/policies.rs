@@ -160,26 +160,26 @@ async fn a_policy_is_tried_on_what_was_really_asked() {
     let of = |kind: &str| changes.iter().find(|changes| changes["kind"] == kind).unwrap();
     assert_eq!(changes.len(), 3, "{tried:#}");
 
-    let now_granted = &of("granted")["examples"][0];
+    let now_granted = &of("granted")["cases"][0];
     assert_eq!(now_granted["request_id"], refused);
     assert_eq!(now_granted["asked"], json!({"models": ["gpt-4o"]}));
     assert_eq!(now_granted["was"]["refused"]["error"], "invalid_authorization_details");
     assert_eq!(now_granted["is"]["granted"]["models"], json!(["gpt-4o"]));
-    let now_refused = &of("refused")["examples"][0];
+    let now_refused = &of("refused")["cases"][0];
     assert_eq!(now_refused["request_id"], granted[1]);
     let why = "scope `llm:embed` is not granted";
     let is = json!({"refused": {"error": "invalid_scope", "error_description": why}});
     assert_eq!(now_refused["is"], is);
     let otherwise = of("another-token");
     assert_eq!(otherwise["count"], 2);
-    let example = &otherwise["examples"][0];
+    let example = &otherwise["cases"][0];
     assert_eq!(
         (&example["client"], &example["address"]),
         (&json!("acme/billing"), &json!("127.0.0.1"))
     );
     assert_eq!(example["was"]["granted"]["budget"]["tokens"], 5000);
     assert_eq!(example["is"]["granted"]["budget"]["tokens"], 4000);
-    assert_eq!(otherwise["examples"].as_array().unwrap().len(), 1, "both ask the same");
+    assert_eq!(otherwise["cases"].as_array().unwrap().len(), 1, "both ask the same");
 
     let last = api.write(Method::POST, &format!("{replay}?last=1"), &new).await.json();
     assert_eq!(last["requests"].as_u64().unwrap() + last["skipped"].as_u64().unwrap(), 1);
@@ -192,6 +192,7 @@ async fn a_policy_is_tried_on_what_was_really_asked() {
     let mut less = api.read("/v1/policies/ops/operator").await.json()["policy"].clone();
     less["name"] = json!("ops/policies");
     less["scopes"] = json!(["scrip:policies"]);
+    less["serves"] = json!([]);
     let author = api.client("ops/policies", less).await;
     let token = api.token(&author).await;
     let request = api.request(Method::POST, &replay).bearer_auth(&token.jwt).json(&new);
