@@ -294,7 +294,7 @@ impl Standing {
         }
         let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);
-        rows.add(&claims, &kid, asked, address, request_id, self.now_ms)?;
+        rows.add(&claims, &kid, &asked, address, request_id, self.now_ms)?;
         Ok(Settled::Recorded(Recorded { claims, kid, now }))
     }
 
@@ -364,7 +364,7 @@ impl Rows {
         &mut self,
         claims: &Claims,
         kid: &str,
-        asked: Value,
+        asked: &Value,
         address: IpAddr,
         request_id: String,
         now_ms: u64,

@@ -40,7 +40,7 @@ impl Args {
         folder.try_tests()?;
         let (api, printer) = self.remote.open()?;
         let present = Present::read(&api, &folder).await?;
-        let plan = Plan::new(folder, &present, self.prune.then(|| api.id()))?;
+        let plan = Plan::new(&folder, &present, self.prune.then(|| api.id()))?;
         print(printer, &plan)?;
         if self.dry_run {
             return Ok(());

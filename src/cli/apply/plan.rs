@@ -99,7 +99,7 @@ impl Plan {
     /// # Errors
     /// [`Failure::Rejected`] for what cannot be brought about, before anything is.
     pub(super) fn new(
-        folder: Folder,
+        folder: &Folder,
         present: &Present,
         prune: Option<&QualifiedName>,
     ) -> Result<Self, Failure> {
@@ -137,7 +137,7 @@ impl Plan {
                 None => plan.create(client),
             }
         }
-        plan.others(&folder, present, prune);
+        plan.others(folder, present, prune);
         Ok(plan)
     }
 
@@ -307,7 +307,7 @@ mod tests {
             ],
         );
         let me = name("acme/me");
-        let pruned = Plan::new(folder(), &present, Some(&me)).unwrap();
+        let pruned = Plan::new(&folder(), &present, Some(&me)).unwrap();
         let all = steps(&pruned);
         assert!(all[0].starts_with("change-policy acme/b {"), "{all:#?}");
         assert!(all[1].starts_with("create-policy acme/c {"), "{all:#?}");
@@ -330,7 +330,7 @@ mod tests {
                 "no client that is enabled has acme/old",
             ]
         );
-        let kept = Plan::new(folder(), &present, None).unwrap();
+        let kept = Plan::new(&folder(), &present, None).unwrap();
         assert_eq!(steps(&kept), all[..7]);
         assert_eq!(kept.notes[1], "acme/9 has no file; `--prune` would disable it");
     }
@@ -339,7 +339,7 @@ mod tests {
     fn what_is_as_the_folder_says_is_left_alone() {
         let client = json!({"id": "acme/1", "policy": "acme/a", "source": "embedded"});
         let present = present(&[("acme/a", "x")], &[("acme/1", "acme/a", true)]);
-        let plan = Plan::new(folder(&[("acme/a", "x")], &[client]), &present, None).unwrap();
+        let plan = Plan::new(&folder(&[("acme/a", "x")], &[client]), &present, None).unwrap();
         assert!(plan.steps.is_empty() && plan.notes.is_empty());
     }
 
@@ -350,7 +350,7 @@ mod tests {
             json!({"id": "acme/2", "policy": "acme/none"}),
         ];
         let present = present(&[("acme/a", "x")], &[("acme/1", "acme/a", true)]);
-        let refused = Plan::new(folder(&[("acme/b", "x")], &clients), &present, None).unwrap_err();
+        let refused = Plan::new(&folder(&[("acme/b", "x")], &clients), &present, None).unwrap_err();
         assert_eq!(refused.exit_code(), 1);
         let said = refused.to_string();
         assert!(

@@ -218,7 +218,8 @@ impl Trials {
             let client = client.ok_or_else(|| odd("`client` is missing"))?;
             let address = trial.address.or(address).ok_or_else(|| odd("`address` is missing"))?;
             let address = address.to_canonical();
-            let outcome = trial.outcome(Caller { client, cred: CRED.to_owned(), address }, policy);
+            let caller = Caller { client, cred: CRED.to_owned(), address };
+            let outcome = trial.outcome(&caller, policy);
             let differing = trial.compare(&outcome).map_err(odd)?;
             mismatches.extend(differing.into_iter().map(|(member, expected, got)| Mismatch {
                 request,
@@ -233,7 +234,7 @@ impl Trials {
 }
 
 impl Trial {
-    fn outcome(&self, caller: Caller, policy: &Policy) -> Outcome {
+    fn outcome(&self, caller: &Caller, policy: &Policy) -> Outcome {
         let mut form = vec![(Cow::from("grant_type"), Cow::from("client_credentials"))];
         form.retain(|_| !self.ask.contains_key("grant_type"));
         form.extend(self.ask.iter().map(|(name, value)| {
@@ -244,7 +245,7 @@ impl Trial {
             (Cow::from(name), value)
         }));
         match MintRequest::parse(form) {
-            Ok(request) => judge(&caller, &request, policy, ISSUER).into(),
+            Ok(request) => judge(caller, &request, policy, ISSUER).into(),
             Err(error) => error.into(),
         }
     }
