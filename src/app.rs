@@ -12,6 +12,7 @@ use crate::deny::DenyList;
 use crate::deny::audience::Audience;
 use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Snapshots;
+use crate::rates::{Appointments, Rates};
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
@@ -52,6 +53,10 @@ pub struct App {
     pub digest_key: DigestKey,
     /// Holds back failed authentications.
     pub doorkeeper: Doorkeeper,
+    /// Who may ask how often.
+    pub rates: Rates,
+    /// When whoever was turned away shall come back.
+    pub appointments: Appointments,
     /// Takes refusals for the audit log.
     pub journal: Journal,
     /// Cancelled when the process is to end: streams end, tasks finish.

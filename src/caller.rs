@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::clock;
 use crate::policy::Policy;
+use crate::rates::{Failures, TooOften};
 use crate::secret::{self, DigestKey};
 use crate::store::credentials::Credential;
 use crate::store::{Reader, Session, StoreError, clients, credentials, policies};
@@ -60,6 +61,9 @@ pub enum Unproved {
     /// Vault is away, so that nobody can be told that a credential is wrong.
     #[error("Vault is away")]
     Away,
+    /// Too many failures before this one, which was not looked at.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// Too many failures are waiting for their answer.
     #[error("too many failed authentications at once")]
     Crowded,
@@ -80,7 +84,7 @@ pub enum Unproved {
 /// Every failed authentication is answered this long after its arrival, whatever the cause.
 const FAILURE_TIME: Duration = Duration::from_millis(250);
 /// Most failures that wait for their answer at once.
-const MOST_WAITING: usize = 1024;
+const MOST_WAITING: usize = 512;
 
 /// Holds failures back until they all look the same.
 pub struct Doorkeeper(Semaphore);
@@ -103,7 +107,7 @@ impl Doorkeeper {
 /// Proves a client from the credential of a request to an OAuth endpoint.
 ///
 /// # Errors
-/// [`Unproved`]; a wrong credential after 250 ms.
+/// [`Unproved`]; a wrong credential after 250 ms, unless there were too many before it.
 pub async fn authenticate(
     app: &App,
     headers: &HeaderMap,
@@ -112,7 +116,7 @@ pub async fn authenticate(
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_request(headers, form)?;
-    prove(app, presented, address, arrival, app.store.read()).await
+    prove(app, presented, address, arrival, &app.rates.failures, app.store.read()).await
 }
 
 /// Proves a client whose credential stands in a Basic header, over the connections that are kept for
@@ -127,7 +131,8 @@ pub async fn authenticate_basic(
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_basic(headers);
-    prove(app, presented, address, arrival, app.store.read_reserved()).await
+    let failures = &app.rates.reserved_failures;
+    prove(app, presented, address, arrival, failures, app.store.read_reserved()).await
 }
 
 async fn prove(
@@ -135,16 +140,25 @@ async fn prove(
     presented: Option<Presented>,
     address: IpAddr,
     arrival: Instant,
+    failures: &Failures,
     session: impl Future<Output = Result<Reader, StoreError>>,
 ) -> Result<Proved, Unproved> {
     let proved = match &presented {
-        Some(presented) => look_up(app, presented, address, arrival, session).await,
+        Some(presented) => {
+            failures.may_try(&presented.client, address, arrival)?;
+            look_up(app, presented, address, arrival, session).await
+        }
         None => Ok(None),
     };
     let why = match proved {
         Ok(Some(proved)) => return Ok(proved),
         Ok(None) if app.vault.as_ref().is_some_and(MasterCredentials::is_away) => Unproved::Away,
-        Ok(None) => Unproved::Wrong,
+        Ok(None) => {
+            if let Some(presented) = &presented {
+                failures.note(&presented.client, address, arrival);
+            }
+            Unproved::Wrong
+        }
         // As late as for a client that does not exist.
         Err(Unproved::Away) => Unproved::Away,
         Err(why) => return Err(why),

@@ -10,6 +10,7 @@ use scrip_token::{Alg, Cidr};
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::rates::Rate;
 use crate::vault;
 
 /// Twenty minutes: twice as long as Envoy caches a JWKS.
@@ -56,6 +57,10 @@ pub struct Settings {
     /// Seconds between heartbeats of the deny list's feed.
     #[arg(long, env = "SCRIP_HEARTBEAT", default_value_t = HEARTBEAT)]
     pub heartbeat: u64,
+    /// Most mints of all clients of a tenant together, for each tenant, such as `6000/minute`; no
+    /// limit where nothing is said.
+    #[arg(long, env = "SCRIP_TENANT_RATE")]
+    pub tenant_rate: Option<Rate>,
     /// Form of the log.
     #[arg(long, env = "SCRIP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -162,6 +167,8 @@ pub struct Config {
     pub key_lead: u64,
     /// Seconds between heartbeats.
     pub heartbeat: u64,
+    /// Most mints of all clients of one tenant.
+    pub tenant_rate: Option<Rate>,
     /// Where master credentials lie, when it is Vault.
     pub vault: Option<vault::Settings>,
 }
@@ -183,6 +190,7 @@ impl Config {
             audience_alg: BTreeMap::new(),
             key_lead: KEY_LEAD,
             heartbeat: HEARTBEAT,
+            tenant_rate: None,
             vault: None,
         }
     }
@@ -279,6 +287,7 @@ impl Settings {
                 audience_alg,
                 key_lead: self.key_lead,
                 heartbeat: self.heartbeat,
+                tenant_rate: self.tenant_rate,
                 vault,
             }),
             _ => Err(Contradictions(wrong)),

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
@@ -19,6 +20,7 @@ use crate::deny::PublishError;
 use crate::mint::request::RequestError;
 use crate::mint::{NO_STORE, Refused};
 use crate::policy::Denial;
+use crate::rates::TooOften;
 use crate::receipts::NotTaken;
 use crate::recorder::NotRecorded;
 use crate::revoke::NotRevoked;
@@ -70,6 +72,16 @@ impl Failure {
         let mut failure =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", detail);
         failure.retry_after = Some(retry_after);
+        failure
+    }
+
+    /// Asked before its time.
+    #[must_use]
+    pub fn too_often(detail: impl Into<String>, wait: Duration) -> Self {
+        let mut failure =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", detail);
+        // Whole seconds, and never too early (RFC 9110 section 10.2.3).
+        failure.retry_after = Some(wait.as_millis().div_ceil(1000).max(1) as u64);
         failure
     }
 
@@ -383,6 +395,7 @@ both! {
             StatusCode::BAD_REQUEST, "invalid_request", "two ways of authenticating in one request",
         ),
         Unproved::Away => Failure::unavailable("credentials cannot be checked at the moment", 5),
+        Unproved::TooOften(error) => error.into(),
         Unproved::Crowded => Failure::unavailable("too many failed authentications at once", 1),
         Unproved::Store(error) => error.into(),
         Unproved::Token(_) => Failure::new(
@@ -398,9 +411,11 @@ both! {
     Refused => |error| match error {
         Refused::Request(error) => error.into(),
         Refused::Denied(denial) => denial.into(),
+        Refused::TooOften(error) => error.into(),
         Refused::Store(error) => error.into(),
         Refused::NotRecorded(error) => error.into(),
     };
+    TooOften => |error| Failure::too_often(error.to_string(), error.wait());
     RequestError => |error| Failure::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
     Denial => |error| Failure::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
 }

@@ -20,6 +20,7 @@ pub mod ops;
 pub mod policy;
 pub mod publish;
 pub mod random;
+pub mod rates;
 pub mod receipts;
 pub mod recorder;
 pub mod revoke;

@@ -57,6 +57,10 @@ impl Metrics {
             "Batches published, by what this process learned of them from"
         );
         describe_gauge!("scrip_feed_snapshot_bytes", Unit::Bytes, "The newest snapshot's blob");
+        describe_counter!(
+            "scrip_throttled_total",
+            "Requests that came too often, by whose limit it was"
+        );
         describe_counter!("scrip_shed_total", "Requests shed under load");
         describe_counter!("scrip_panics_total", "Panics caught in handlers");
         describe_counter!("scrip_audit_lost_total", "Refusals that are not in the audit log");

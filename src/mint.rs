@@ -18,9 +18,11 @@ use serde_json::json;
 use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{self, Caller, Form, Proved, Unproved};
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Failure, OAuthError};
 use crate::policy::{self, Approved, Denial, Policy};
+use crate::rates::TooOften;
 use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
 use crate::store::StoreError;
@@ -55,7 +57,8 @@ struct Reply<'r> {
 /// 200 the token; 400 `invalid_request`, `invalid_scope`, `invalid_target`,
 /// `invalid_authorization_details`, `unauthorized_client`, `unsupported_grant_type`; 401
 /// `invalid_client`; 409 `invalid_request` for a reused `Idempotency-Key`; 413, 415 problem
-/// documents; 503 `temporarily_unavailable`.
+/// documents; 429 `temporarily_unavailable` where it is asked too often; 503
+/// `temporarily_unavailable`.
 ///
 /// # Errors
 /// [`OAuthError`].
@@ -75,6 +78,8 @@ pub async fn mint(
     let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await;
     let proved = match proved {
         Ok(proved) => proved,
+        // Turned away before it was looked at: a flood of them is counted, and nothing is written.
+        Err(why @ Unproved::TooOften(_)) => return Err(why.into()),
         Err(why) => {
             metrics::counter!("scrip_mints_total", "outcome" => "unproved").increment(1);
             let event = Event::new("mint", "unproved").origin(address, id.to_string());
@@ -99,6 +104,7 @@ pub async fn mint(
     // 4. Whether it may be had.
     let approved = match consider(&app, &proved, &request).await {
         Ok(approved) => approved,
+        Err(refused @ Refused::TooOften(_)) => return Err(refused.into()),
         Err(refused) => {
             note(&app, &proved.caller, &id, Some(&request), &refused);
             return Err(refused.into());
@@ -157,6 +163,9 @@ pub enum Refused {
     /// The policy does not grant it.
     #[error(transparent)]
     Denied(#[from] Denial),
+    /// The client, or its tenant, has minted too often.
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
     /// The policy could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -174,7 +183,7 @@ impl Refused {
             Self::NotRecorded(NotRecorded::KeyReused | NotRecorded::NotRepeatable) => {
                 "invalid_request"
             }
-            Self::Store(_) | Self::NotRecorded(_) => "temporarily_unavailable",
+            Self::TooOften(_) | Self::Store(_) | Self::NotRecorded(_) => "temporarily_unavailable",
         }
     }
 }
@@ -201,7 +210,10 @@ async fn consider(app: &App, proved: &Proved, request: &MintRequest) -> Result<A
     let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
     let policy =
         policy.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;
-    Ok(judge(&app.config, &proved.caller, request, &policy)?)
+    let approved = judge(&app.config, &proved.caller, request, &policy)?;
+    // Last: what is refused for another reason does not count.
+    app.rates.admit(&proved.caller.client, policy.rate(), clock::monotonic())?;
+    Ok(approved)
 }
 
 /// Judges a request as this service does: for its issuer, and with its signatures.

@@ -30,7 +30,8 @@ pub use replay::{Asked, Changes, Example, Kind, Replay, replay};
 pub use rules::{OPERATOR_ENV, SELF_AUDIENCE};
 pub use scope::{OPERATOR_SCOPES, ScopeGrant};
 
-use crate::strict::{budget, object};
+use crate::rates::Rate;
+use crate::strict::{budget, object, object_if_present};
 use scrip_token::limits::{DEFAULT_LIFETIME, MAX_LIFETIME};
 
 /// A policy that keeps every rule. Serializes as the JSON that [`Policy::from_json`] reads.
@@ -64,6 +65,12 @@ impl Policy {
             .into_iter()
             .flatten()
             .all(|networks| networks.iter().any(|network| network.contains(address)))
+    }
+
+    /// How often a client may mint.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.0.rate
     }
 
     /// The audiences that its verifiers and ledgers serve; empty unless it grants `scrip:feed` or
@@ -101,8 +108,12 @@ struct Terms {
     defaults: Defaults,
     #[serde(default, skip_serializing)]
     quota: NotEnforced,
-    #[serde(default, skip_serializing)]
-    rate: NotEnforced,
+    #[serde(
+        default,
+        deserialize_with = "object_if_present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    rate: Option<Rate>,
     #[serde(default, skip_serializing)]
     admin_tenant: NotEnforced,
 }

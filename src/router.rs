@@ -35,13 +35,16 @@ const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Most requests at once that mint or introspect, and most that give up a token; beyond it they are
 /// shed, so that overload never slows down revoking.
-const MOST_OAUTH: usize = 4096;
+const MOST_OAUTH: usize = 1024;
 
 /// All routes of the API.
 pub fn routes(app: Arc<App>) -> Router {
     let shedding = || {
         ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(shed))
+            .layer(HandleErrorLayer::new({
+                let app = app.clone();
+                move |_: tower::BoxError| shed(app.clone())
+            }))
             .layer(LoadShedLayer::new())
             .layer(GlobalConcurrencyLimitLayer::new(MOST_OAUTH))
     };
@@ -106,9 +109,10 @@ pub fn routes(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn shed(_: tower::BoxError) -> OAuthError {
+async fn shed(app: Arc<App>) -> OAuthError {
     metrics::counter!("scrip_shed_total").increment(1);
-    OAuthError(Failure::unavailable("too many requests at once", 1))
+    let wait = app.appointments.next(clock::monotonic());
+    OAuthError(Failure::unavailable("too many requests at once", wait))
 }
 
 async fn nothing_here() -> Problem {

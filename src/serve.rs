@@ -25,6 +25,7 @@ use crate::deny::snapshot::Snapshots;
 use crate::deny::stream::publish;
 use crate::deny::{DenyList, epoch};
 use crate::metrics::Metrics;
+use crate::rates::{Appointments, Rates};
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
@@ -173,6 +174,7 @@ impl Service {
         let (receipts, receiving) = Receipts::start(store.clone(), config.heartbeat);
         let (sightings, sighting) = Sightings::start(store.clone());
         let (beats, pulse) = Pulse::new();
+        let rates = Rates::new(config.tenant_rate, !store.is_embedded());
         let app = Arc::new(App {
             config,
             store,
@@ -189,6 +191,8 @@ impl Service {
             vault,
             digest_key,
             doorkeeper: Doorkeeper::default(),
+            rates,
+            appointments: Appointments::default(),
             journal,
             shutdown: CancellationToken::new(),
         });

@@ -56,6 +56,13 @@ pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     value.deserialize_map(Members(PhantomData))
 }
 
+/// Reads the object of a member that may be left out. Left out, not `null`.
+pub(crate) fn object_if_present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    object(value).map(Some)
+}
+
 /// Reads a budget that can stand in a token: not `{}`, and within what every JSON library reads.
 pub(crate) fn budget<'de, D: Deserializer<'de>>(value: D) -> Result<Budget, D::Error> {
     let budget: Budget = object(value)?;

@@ -16,19 +16,22 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{embedded_version, embedded_versions};
-use crate::clock;
 use crate::deny::PublishError;
 use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::{self, Lock, acks, audit, clients, credentials};
-use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, sightings};
+use crate::store::{deny_batches, deny_entries, idempotency, keys_documents};
+use crate::store::{rate_grants, sightings};
 use crate::store::{tokens, verifiers};
 use crate::vault::Ended;
+use crate::{clock, rates};
 
 /// How often keys are looked at: a key that another replica made signs here at most this late.
 const KEYS: Duration = Duration::from_secs(5);
+/// How often replicas tell each other what they granted.
+const EXCHANGE: Duration = Duration::from_secs(1);
 /// How often verifiers are counted.
 const MEASURE: Duration = Duration::from_secs(5);
 /// How often something is pruned.
@@ -58,6 +61,7 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
             receipts::measure(app).await;
             Ok::<_, Infallible>(())
         }),
+        every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
         every(&app, refresh, look_at_credentials),
         end_versions(&app, ended),
     );
@@ -134,6 +138,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             sightings::prune(&mut tx, now - REMEMBERED, SLICE).await?,
+            rate_grants::prune(&mut tx, now * 1000 - rates::FORGOTTEN, SLICE).await?,
         ];
         tx.commit().await?;
         if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {

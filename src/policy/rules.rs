@@ -5,6 +5,7 @@ use scrip_token::name::is_label;
 use scrip_token::{Budget, Cidr};
 
 use super::{PolicyError, ScopeGrant, Terms};
+use crate::rates::Rate;
 use crate::strict::are_different;
 
 /// The audience that stands for the issuer's URL.
@@ -44,6 +45,11 @@ fn check_bounds(terms: &Terms) -> Result<(), PolicyError> {
     let networks = "is absent or has 1 to 32 different networks";
     rule(cidrs.as_deref().is_none_or(are_networks), "cidrs", networks)?;
     rule(mint_from.as_deref().is_none_or(are_networks), "mint_from", networks)?;
+    rule(
+        terms.rate.is_none_or(|rate| rate.mints() <= Rate::MOST),
+        "rate.mints",
+        "is at most 1000000",
+    )?;
     rule((MIN_LIFETIME..=MAX_LIFETIME).contains(&ttl.max), "ttl.max", "is 60 to 900 seconds")?;
     rule(
         (MIN_LIFETIME..=ttl.max).contains(&ttl.default),

@@ -31,6 +31,7 @@ async fn every_reply_is_documented_and_every_documented_reply_is_given() {
     admin::operations(&session, &installation.ops_url()).await;
     refusals::of_odd_queries(&session).await;
     admin::keys(&session).await;
+    refusals::of_guesses(&session).await;
     service.stop().await;
 
     let service = installation.serve().await;

@@ -11,6 +11,7 @@ mod limits;
 mod mint;
 mod ops;
 mod publish;
+mod rates;
 mod raw;
 mod receipts;
 mod recorder;

@@ -22,6 +22,7 @@ mod clients;
 mod deny;
 mod epochs;
 mod locks;
+mod rates;
 mod receipts;
 mod records;
 mod refusals;

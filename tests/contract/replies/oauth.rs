@@ -15,6 +15,7 @@ pub async fn speaks(session: &Session) {
         "cidrs": ["127.0.0.0/8", "::1/128"], "env": "prod", "ttl": {"default": 300, "max": 900},
         "budget": {"tokens": 50000, "request_tokens": 2000, "requests": 100},
         "defaults": {"models": ["gpt-4o-mini"], "budget": {"tokens": 5000}},
+        "rate": {"mints": 1000, "per": "minute"},
     });
     let secret = session.api.client(CLIENT, policy).await;
     let by = |secret: &str, path: &str, parameters: &[(&str, &str)]| -> RequestBuilder {

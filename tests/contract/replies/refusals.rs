@@ -1,4 +1,4 @@
-use crate::contract::document::text;
+use crate::contract::document::{Operation, text};
 use crate::contract::session::Session;
 use crate::harness::api::form;
 use crate::harness::service::Operator;
@@ -22,6 +22,30 @@ pub async fn of_credentials(session: &Session) {
         let reply = session.send(request.basic_auth(id, Some(secret))).await;
         let opened = !matches!(reply.status, 401 | 403);
         assert_eq!(opened, operation.takes_a("client"), "{}: {}", operation.id(), reply.status);
+    }
+}
+
+/// Whoever guesses too often is told to wait, wherever a credential is taken.
+pub async fn of_guesses(session: &Session) {
+    let guess = |operation: &Operation<'_>| {
+        let request = session.plain(operation.method.clone(), &operation.example_path());
+        let request = request.basic_auth("acme/guessed", Some("a guess"));
+        match operation.takes() {
+            Some(media) if media != "application/json" => {
+                request.header(CONTENT_TYPE, media).body("grant_type=client_credentials")
+            }
+            _ => request,
+        }
+    };
+    let takes_one = |one: &Operation<'_>| one.takes_a("client");
+    for first in ["mintToken", "listRevocations"] {
+        let operation = session.document.operations().find(|one| one.id() == first);
+        let operation = operation.expect("an operation of this name");
+        let guesses = (0..20).map(|_| session.expect(401, guess(&operation)));
+        futures_util::future::join_all(guesses).await;
+    }
+    for operation in session.document.operations().filter(takes_one) {
+        session.expect(429, guess(&operation)).await;
     }
 }
 
