@@ -25,8 +25,8 @@ const MAX_DETAIL: usize = 8192;
 pub struct Event(audit::Event);
 
 impl Event {
-    /// `action` is a verb, such as `mint` or `client.create`; `outcome` is `granted`, `done` or
-    /// the reason for a refusal.
+    /// `action` is a verb, such as `mint` or `client.create`; `outcome` is `granted`, `done`, the
+    /// reason for a refusal, or `alert`, which goes to the webhook too.
     #[must_use]
     pub fn new(action: &str, outcome: &str) -> Self {
         Self(audit::Event {

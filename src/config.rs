@@ -10,6 +10,7 @@ use scrip_token::{Alg, Cidr};
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::outbox;
 use crate::rates::Rate;
 use crate::vault;
 
@@ -68,7 +69,23 @@ pub struct Settings {
     #[arg(long, env = "SCRIP_LOG", default_value = "info,sqlx=warn")]
     pub log: String,
     #[command(flatten)]
+    webhook: WebhookSettings,
+    #[command(flatten)]
     vault: VaultSettings,
+}
+
+/// Where alerts go.
+#[derive(Args, Clone, Debug)]
+struct WebhookSettings {
+    /// Where alerts are posted, https; it may hold a secret: prefer the variable.
+    #[arg(long, env = "SCRIP_WEBHOOK_URL", hide_env_values = true)]
+    webhook_url: Option<SecretString>,
+    /// What signs them: `whsec_` and the base64 of 24 to 64 bytes (Standard Webhooks).
+    #[arg(long, env = "SCRIP_WEBHOOK_SECRET", hide_env_values = true)]
+    webhook_secret: Option<SecretString>,
+    /// A file that holds it.
+    #[arg(long, env = "SCRIP_WEBHOOK_SECRET_FILE")]
+    webhook_secret_file: Option<PathBuf>,
 }
 
 /// Where master credentials lie, when it is Vault that keeps them.
@@ -169,6 +186,8 @@ pub struct Config {
     pub heartbeat: u64,
     /// Most mints of all clients of one tenant.
     pub tenant_rate: Option<Rate>,
+    /// Where alerts go, where they go anywhere.
+    pub webhook: Option<outbox::Settings>,
     /// Where master credentials lie, when it is Vault.
     pub vault: Option<vault::Settings>,
 }
@@ -191,6 +210,7 @@ impl Config {
             key_lead: KEY_LEAD,
             heartbeat: HEARTBEAT,
             tenant_rate: None,
+            webhook: None,
             vault: None,
         }
     }
@@ -273,6 +293,7 @@ impl Settings {
                 wrong.push(format!("SCRIP_AUDIENCE_ALG gives {audience} two algorithms"));
             }
         }
+        let webhook = self.webhook.check(&mut wrong);
         let vault = self.vault.check(&mut wrong);
 
         match database_url {
@@ -288,9 +309,40 @@ impl Settings {
                 key_lead: self.key_lead,
                 heartbeat: self.heartbeat,
                 tenant_rate: self.tenant_rate,
+                webhook,
                 vault,
             }),
             _ => Err(Contradictions(wrong)),
+        }
+    }
+}
+
+impl WebhookSettings {
+    fn check(self, wrong: &mut Vec<String>) -> Option<outbox::Settings> {
+        let secret = match (self.webhook_secret, self.webhook_secret_file) {
+            (Some(_), Some(_)) => {
+                wrong
+                    .push("SCRIP_WEBHOOK_SECRET and SCRIP_WEBHOOK_SECRET_FILE are both set".into());
+                return None;
+            }
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(text) => Some(SecretString::from(text)),
+                Err(error) => {
+                    wrong.push(format!("SCRIP_WEBHOOK_SECRET_FILE {}: {error}", path.display()));
+                    return None;
+                }
+            },
+            (secret, None) => secret,
+        };
+        match (self.webhook_url, secret) {
+            (Some(url), Some(secret)) => outbox::Settings::new(url, &secret)
+                .map_err(|unusable| wrong.push(unusable.to_string()))
+                .ok(),
+            (None, None) => None,
+            _ => {
+                wrong.push("SCRIP_WEBHOOK_URL and SCRIP_WEBHOOK_SECRET go together".into());
+                None
+            }
         }
     }
 }
@@ -407,7 +459,8 @@ fn check_issuer(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL leads nowhere outside of this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),

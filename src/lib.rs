@@ -17,6 +17,7 @@ pub mod introspect;
 pub mod metrics;
 pub mod mint;
 pub mod ops;
+pub mod outbox;
 pub mod policy;
 pub mod publish;
 pub mod random;

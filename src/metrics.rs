@@ -63,6 +63,7 @@ impl Metrics {
         );
         describe_counter!("scrip_shed_total", "Requests shed under load");
         describe_counter!("scrip_panics_total", "Panics caught in handlers");
+        describe_counter!("scrip_webhooks_total", "Attempts to send an alert, by outcome");
         describe_counter!("scrip_audit_lost_total", "Refusals that are not in the audit log");
         describe_histogram!(
             "scrip_request_seconds",

@@ -25,6 +25,7 @@ use crate::deny::snapshot::Snapshots;
 use crate::deny::stream::publish;
 use crate::deny::{DenyList, epoch};
 use crate::metrics::Metrics;
+use crate::outbox::{self, Webhook};
 use crate::rates::{Appointments, Rates};
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
@@ -60,6 +61,9 @@ pub enum ServeError {
     /// Settings of Vault.
     #[error(transparent)]
     Vault(#[from] InvalidSettings),
+    /// The client of the webhook.
+    #[error("the webhook: {0}")]
+    Webhook(reqwest::Error),
     /// The certificate.
     #[error("TLS: {0}")]
     Tls(#[from] tls::TlsError),
@@ -198,6 +202,10 @@ impl Service {
         });
 
         let tasks = TaskTracker::new();
+        if let Some(settings) = &app.config.webhook {
+            let webhook = Webhook::new(settings.clone()).map_err(ServeError::Webhook)?;
+            tasks.spawn(outbox::run(app.clone(), webhook));
+        }
         tasks.spawn(publish(
             app.store.clone(),
             app.deny.clone(),

@@ -24,6 +24,7 @@ pub mod deny_snapshots;
 pub mod idempotency;
 pub mod installation;
 pub mod keys_documents;
+pub mod outbox;
 pub mod policies;
 pub mod rate_grants;
 pub mod revocations;

@@ -17,13 +17,14 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{embedded_version, embedded_versions};
 use crate::deny::PublishError;
+use crate::outbox::KEPT;
 use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::{self, Lock, acks, audit, clients, credentials};
 use crate::store::{deny_batches, deny_entries, idempotency, keys_documents};
-use crate::store::{rate_grants, sightings};
+use crate::store::{outbox, rate_grants, sightings};
 use crate::store::{tokens, verifiers};
 use crate::vault::Ended;
 use crate::{clock, rates};
@@ -138,6 +139,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             sightings::prune(&mut tx, now - REMEMBERED, SLICE).await?,
+            outbox::prune(&mut tx, now * 1000 - KEPT, SLICE).await?,
             rate_grants::prune(&mut tx, now * 1000 - rates::FORGOTTEN, SLICE).await?,
         ];
         tx.commit().await?;

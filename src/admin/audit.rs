@@ -60,7 +60,8 @@ pub async fn list(
     Ok(Json(page.reply(items, events.last().map(|event| event.id.to_string()))))
 }
 
-fn show(event: &audit::Event) -> Result<Value, StoreError> {
+/// As it is shown, here and by the webhook.
+pub(crate) fn show(event: &audit::Event) -> Result<Value, StoreError> {
     let detail: Value = serde_json::from_str(&event.detail)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     Ok(json!({

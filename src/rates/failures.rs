@@ -9,9 +9,9 @@ use super::TooOften;
 use super::pace::{Due, Pace};
 
 /// Failures of one client from one place.
-const OF_CLIENT: Pace = per_minute(20);
+const OF_CLIENT: Pace = pace(20, Duration::from_secs(300));
 /// Failures of whatever clients from one place, where many may sit behind one address.
-const OF_PLACE: Pace = per_minute(300);
+const OF_PLACE: Pace = pace(300, Duration::from_secs(60));
 /// Most keys that are remembered. Beyond it a failure is answered as late as ever, and not counted.
 const MOST: usize = 65_536;
 
@@ -76,12 +76,12 @@ fn place(address: IpAddr) -> IpAddr {
     }
 }
 
-const fn per_minute(most: u32) -> Pace {
+const fn pace(most: u32, time: Duration) -> Pace {
     let most = match NonZeroU32::new(most) {
         Some(most) => most,
         None => NonZeroU32::MIN,
     };
-    Pace::new(Duration::from_secs(60), most)
+    Pace::new(time, most)
 }
 
 #[cfg(test)]
@@ -102,10 +102,10 @@ mod tests {
             failures.note("acme/billing", here, now);
         }
         let refused = failures.may_try("acme/billing", here, now);
-        assert_eq!(refused, Err(TooOften::Failures(Duration::from_secs(3))));
+        assert_eq!(refused, Err(TooOften::Failures(Duration::from_secs(15))));
         assert_eq!(failures.may_try("acme/billing", elsewhere, now), Ok(()));
         assert_eq!(failures.may_try("acme/other", here, now), Ok(()));
-        let later = now + Duration::from_secs(3);
+        let later = now + Duration::from_secs(15);
         assert_eq!(failures.may_try("acme/billing", here, later), Ok(()));
     }
 

@@ -2,10 +2,13 @@
 
 use super::column::{Bytes, floor};
 use super::session::heard;
-use super::{Conn, Session, StoreError, Tx, on};
+use super::{Conn, Session, StoreError, Tx, on, outbox};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
+
+/// The outcome of an event that somebody is to be told of.
+pub const ALERT: &str = "alert";
 
 /// One event. Nothing in it is a secret or a token.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -51,7 +54,7 @@ pub struct Filter<'a> {
     pub since_ms: Option<i64>,
 }
 
-/// Records events.
+/// Records events, and puts the alerts among them into the outbox.
 ///
 /// # Errors
 /// As any statement.
@@ -108,7 +111,8 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError
             }
         }
     }
-    Ok(())
+    let alerts: Vec<&Event> = events.iter().filter(|event| event.outcome == ALERT).collect();
+    outbox::insert_many(tx, &alerts).await
 }
 
 /// Those the filter lets through, newest first, from behind the event `after` on.

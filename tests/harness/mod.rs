@@ -12,6 +12,7 @@ pub mod disk;
 pub mod faketime;
 pub mod follower;
 pub mod gateway;
+pub mod hook;
 pub mod http;
 pub mod postgres;
 pub mod process;

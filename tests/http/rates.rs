@@ -76,7 +76,7 @@ async fn n41_who_guesses_is_slowed_down_and_locks_nobody_out() {
             let refused = from(&tried, "2001:db8:0:1:ffff::8").await;
             refused.refused(429, "temporarily_unavailable");
             let wait: u64 = refused.header("retry-after").parse().unwrap();
-            assert!((1..=3).contains(&wait), "{wait}");
+            assert!((1..=15).contains(&wait), "{wait}");
             let mut body = refused.json();
             body["request_id"] = Value::Null;
             bodies.push(body);

@@ -7,10 +7,16 @@ mod harness;
 mod differential;
 
 use harness::api::Api;
+use harness::hook::{self, Hook, Mood};
 use harness::process::Process;
 use harness::service::{Installation, Operator, Service};
+use harness::until::until;
+use scrip::audit::Event;
+use scrip::clock;
+use scrip::store::{Lock, Store, audit};
 use serde_json::json;
 use std::process::Command;
+use std::time::Duration;
 
 #[tokio::test]
 async fn pyjwt_accepts_and_refuses_as_it_should() {
@@ -25,6 +31,41 @@ async fn authlib_obtains_accepts_and_refuses_as_it_should() {
 #[tokio::test]
 async fn jose_accepts_and_refuses_as_it_should() {
     resource_server(node("jose.test.mjs")).await;
+}
+
+#[tokio::test]
+async fn a_receiver_in_python_checks_a_webhook_as_the_readme_says() {
+    let hook = Hook::start(Mood::Takes).await;
+    let told_of = Installation::on_sqlite()
+        .set("SCRIP_WEBHOOK_URL", &hook.url)
+        .set("SCRIP_WEBHOOK_SECRET", hook::SECRET);
+    told_of.bootstrap().await;
+    raise(&told_of).await;
+    let service = told_of.serve().await;
+    let told = until("the alert is told", Duration::from_secs(20), async || {
+        hook.told().into_iter().next()
+    })
+    .await;
+    let mut receiver = python("test_webhook.py");
+    receiver
+        .env("WEBHOOK_SECRET", hook::SECRET)
+        .env("WEBHOOK_BODY", str::from_utf8(&told.body).expect("JSON is UTF-8"));
+    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+        receiver.env(name.to_uppercase().replace('-', "_"), told.header(name));
+    }
+    succeeds(Process::start(receiver)).await;
+    service.stop().await;
+}
+
+/// Puts an alert into the audit log, before anybody has the database open.
+async fn raise(installation: &Installation) {
+    let url = installation.setting("SCRIP_DATABASE_URL").as_str().into();
+    let store = Store::connect(&url).await.expect("it was bootstrapped");
+    let alert = Event::new("test.raised", "alert").target("caf\u{e9}").at(clock::now_ms());
+    let mut tx = store.begin(Lock::Admin).await.expect("nobody else writes");
+    audit::insert_many(&mut tx, &[alert]).await.expect("a row");
+    tx.commit().await.expect("a commit");
+    store.close().await;
 }
 
 #[tokio::test]

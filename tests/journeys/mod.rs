@@ -11,6 +11,8 @@ mod restores;
 mod rolling;
 mod rotation;
 mod shutdown;
+mod stampede;
 mod start;
 mod story;
+mod webhooks;
 mod workload;

@@ -22,6 +22,7 @@ mod clients;
 mod deny;
 mod epochs;
 mod locks;
+mod outbox;
 mod rates;
 mod receipts;
 mod records;
