@@ -3,6 +3,7 @@ use crate::harness::cli::Cli;
 use crate::harness::dice::{Dice, Size};
 use crate::harness::http::Http;
 use crate::harness::service::Installation;
+use crate::harness::until::until;
 use futures_util::future::join_all;
 use scrip::bootstrap;
 use scrip::clock;
@@ -15,8 +16,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often one is sent away before something is wrong; the machine has other things to do.
-const MOST_TRIES: u32 = 20;
+/// Within this time all are served, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 const REVOCATIONS: usize = 20;
 /// What a connection can buffer, and a mint hold, with room to spare; and what there is once.
 const EACH: usize = 128 << 10;
@@ -60,14 +61,20 @@ async fn stampede(installation: Installation) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let version = json!({"client": "acme/gateway", "version": format!("embedded:99.{n}")});
             let asked = clock::monotonic();
-            let revoked = http.revoke(&acme.operator, json!({"cred": version})).await.unwrap();
-            assert_eq!(revoked.status, 201, "{revoked:?}\n{}", acme.service.process);
+            until("a revocation", PATIENCE, async || {
+                let revoked = http.revoke(&acme.operator, json!({"cred": version})).await.unwrap();
+                assert!(matches!(revoked.status, 201 | 503), "{revoked:?}");
+                (revoked.status == 201).then_some(())
+            })
+            .await;
             took.push(asked.elapsed());
         }
         took.sort_unstable();
         took
     };
-    let (served, revoked) = tokio::join!(join_all(minting), revoking);
+    let served = tokio::time::timeout(PATIENCE, join_all(minting));
+    let (served, revoked) = tokio::join!(served, revoking);
+    let served = served.expect("all are served");
     let took = began.elapsed();
     let tries: u32 = served.iter().map(|(_, tries)| tries).sum();
     let peak = memory(pid, "VmHWM");
@@ -91,7 +98,9 @@ async fn stampede(installation: Installation) {
 
 /// The token's id, and how many requests it took.
 async fn come_back_as_told(http: &Http, client: &Cli) -> (Jti, u32) {
-    for tries in 1..=MOST_TRIES {
+    let mut tries = 0;
+    loop {
+        tries += 1;
         let answer = http.mint(client, &[], None).await.unwrap();
         match answer.status {
             200 => return (answer.body["jti"].as_str().unwrap().parse().unwrap(), tries),
@@ -103,7 +112,6 @@ async fn come_back_as_told(http: &Http, client: &Cli) -> (Jti, u32) {
             _ => panic!("{answer:?}"),
         }
     }
-    panic!("{} was sent away {MOST_TRIES} times", client.id);
 }
 
 /// Straight into the database, as bootstrap makes the operator: that many requests would take longer

@@ -29,6 +29,41 @@ async fn replicas_share_a_database() {
 }
 
 #[tokio::test]
+async fn a_webhook_that_could_not_be_trusted_is_refused_by_name_and_not_repeated() {
+    let (url, secret) = ("http://hooks.example/hidden", "whsec_hidden");
+    for (settings, reason) in [
+        (
+            vec![("SCRIP_WEBHOOK_URL", url)],
+            "SCRIP_WEBHOOK_URL and SCRIP_WEBHOOK_SECRET go together",
+        ),
+        (
+            vec![("SCRIP_WEBHOOK_URL", url), ("SCRIP_WEBHOOK_SECRET", secret)],
+            "SCRIP_WEBHOOK_URL is not an https URL",
+        ),
+        (
+            vec![
+                ("SCRIP_WEBHOOK_URL", "https://hooks.example/hidden"),
+                ("SCRIP_WEBHOOK_SECRET", secret),
+            ],
+            "SCRIP_WEBHOOK_SECRET is not `whsec_`",
+        ),
+        (
+            vec![("SCRIP_WEBHOOK_SECRET", secret), ("SCRIP_WEBHOOK_SECRET_FILE", "hidden")],
+            "SCRIP_WEBHOOK_SECRET and SCRIP_WEBHOOK_SECRET_FILE are both set",
+        ),
+        (vec![("SCRIP_WEBHOOK_SECRET_FILE", "absent")], "SCRIP_WEBHOOK_SECRET_FILE absent: "),
+    ] {
+        let installation = settings
+            .into_iter()
+            .fold(Installation::on_sqlite(), |all, (name, value)| all.set(name, value));
+        let mut refused = Process::start(installation.command(&["serve"]));
+        assert!(!refused.exit().await.success());
+        let why = refused.stderr();
+        assert!(why.contains(reason) && !why.contains("hidden"), "{reason}: {why}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_bootstrap_the_service_refuses_and_names_the_command() {
     let installation = Installation::on_sqlite();
     let mut refused = Process::start(installation.command(&["serve"]));
