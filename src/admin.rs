@@ -15,6 +15,7 @@ use scrip_token::{QualifiedName, json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::caller::Reach;
 use crate::error::{Failure, Problem};
 use crate::strict::Object;
 
@@ -88,11 +89,22 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::invalid("", error.to_string()))
 }
 
-/// The name in `../{tenant}/{name}`.
-fn named((tenant, name): (String, String)) -> Result<QualifiedName, Problem> {
-    QualifiedName::parse(&format!("{tenant}/{name}")).map_err(|error| {
+/// The name in `../{tenant}/{name}`. Of what is out of reach nothing is looked up: `beyond` is the
+/// answer, whether it exists or not.
+fn named(
+    (tenant, name): (String, String),
+    reach: &Reach,
+    beyond: fn() -> Problem,
+) -> Result<QualifiedName, Problem> {
+    let name = QualifiedName::parse(&format!("{tenant}/{name}")).map_err(|error| {
         Problem(Failure::new(StatusCode::BAD_REQUEST, "invalid-request", error.to_string()))
-    })
+    })?;
+    if reach.covers_name(&name) { Ok(name) } else { Err(beyond()) }
+}
+
+/// 403 for a name that the operator has no right to.
+fn confined() -> Problem {
+    Problem(Failure::confined())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod address;
 mod bearer;
 mod presented;
+mod reach;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ pub use address::client_address;
 pub use bearer::{Means, operator, operator_with_either};
 use presented::Presented;
 pub use presented::{Form, FormError};
+pub use reach::{Operator, Reach};
 
 /// A client that has proved who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,9 @@ pub enum Unproved {
     /// The token, or the client, may not do this.
     #[error("needs the scope `{0}`")]
     Scope(&'static str),
+    /// The operator is confined to a tenant, and this is everybody's.
+    #[error("confined to a tenant")]
+    Confined,
     /// The policy has networks, and the request comes from elsewhere.
     #[error("asked from outside the policy's networks")]
     Elsewhere,
@@ -174,9 +179,23 @@ pub async fn current_policy(
     session: &mut impl Session,
     name: &str,
 ) -> Result<Option<Policy>, StoreError> {
-    let Some(row) = policies::latest(session, name).await? else { return Ok(None) };
+    policies::latest(session, name).await?.map(|row| read(&row)).transpose()
+}
+
+/// The policy that counts now for an enabled client; `None` for any other.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn policy_of(
+    session: &mut impl Session,
+    client: &QualifiedName,
+) -> Result<Option<Policy>, StoreError> {
+    policies::of_client(session, client.as_str()).await?.map(|row| read(&row)).transpose()
+}
+
+fn read(row: &policies::Policy) -> Result<Policy, StoreError> {
     let policy = Policy::from_json(row.body.as_bytes());
-    policy.map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+    policy.map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// The client, if the secret is a good version's. Unknown clients take the same path: the same two

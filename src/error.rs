@@ -85,6 +85,12 @@ impl Failure {
         failure
     }
 
+    /// What is everybody's, or another tenant's, for an operator who is confined to one.
+    pub(crate) fn confined() -> Self {
+        let detail = "this operator is confined to a tenant, and this is not that tenant's alone";
+        Self::new(StatusCode::FORBIDDEN, "confined", detail)
+    }
+
     /// What is the service's own fault; the cause goes to the log only.
     fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
         let detail = "something is wrong with the service; its log has the reason";
@@ -351,6 +357,7 @@ both! {
         NotRevoked::Unknown(_) => {
             Failure::new(StatusCode::NOT_FOUND, "not-found", error.to_string())
         }
+        NotRevoked::Confined => Failure::confined(),
         NotRevoked::KeyReused => {
             Failure::new(StatusCode::CONFLICT, "conflict", error.to_string())
         }
@@ -404,6 +411,7 @@ both! {
         Unproved::Scope(scope) => Failure::new(
             StatusCode::FORBIDDEN, "insufficient-scope", format!("this needs the scope `{scope}`"),
         ).challenging(r#"Bearer realm="scrip", error="insufficient_scope""#),
+        Unproved::Confined => Failure::confined(),
         Unproved::Elsewhere => Failure::new(
             StatusCode::FORBIDDEN, "wrong-network", "this client may not ask from here",
         ),

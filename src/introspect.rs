@@ -13,7 +13,7 @@ use scrip_verify::{Authentic, DenySet, Information, Issuer, Trust, Verifier};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::caller::{self, Proved};
+use crate::caller::{self, Proved, Reach};
 use crate::error::OAuthError;
 use crate::mint::{NO_STORE, read_form, token_parameter};
 use crate::router::Arrival;
@@ -79,6 +79,9 @@ async fn may_see(app: &App, proved: &Proved, claims: &Claims) -> Result<bool, St
         return Ok(true);
     }
     let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
-    Ok(policy
-        .is_some_and(|policy| policy.grants("scrip:feed") && policy.serves().contains(&claims.aud)))
+    Ok(policy.is_some_and(|policy| {
+        policy.grants("scrip:feed")
+            && policy.serves().contains(&claims.aud)
+            && Reach::of(&policy).covers(Some(&claims.tenant))
+    }))
 }

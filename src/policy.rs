@@ -3,6 +3,7 @@
 //! A [`Policy`] is read from a file or from the API and is checked whole before it exists;
 //! [`judge()`] holds a request against it.
 
+mod beyond;
 mod denial;
 mod difference;
 mod judge;
@@ -21,6 +22,7 @@ use scrip_token::json::present;
 use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use beyond::Beyond;
 pub use denial::Denial;
 pub use difference::{Difference, Effect, differences};
 pub use judge::{Approved, judge};
@@ -50,6 +52,12 @@ impl Policy {
     #[must_use]
     pub fn grants(&self, scope: &str) -> bool {
         self.0.scopes.iter().any(|grant| grant.covers(scope))
+    }
+
+    /// The one tenant that its `scrip:` scopes hold for; `None`: all of them.
+    #[must_use]
+    pub fn admin_tenant(&self) -> Option<&str> {
+        self.0.admin_tenant.as_deref()
     }
 
     /// What it grants, as written.
@@ -114,8 +122,8 @@ struct Terms {
         skip_serializing_if = "Option::is_none"
     )]
     rate: Option<Rate>,
-    #[serde(default, skip_serializing)]
-    admin_tenant: NotEnforced,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    admin_tenant: Option<String>,
 }
 
 /// Life of a token in seconds.

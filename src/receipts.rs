@@ -83,7 +83,8 @@ pub async fn acknowledge(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let means = Means::TokenOrSecret;
-    let caller = operator(&app, &headers, arrival.address, arrival.at, "scrip:feed", means).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, "scrip:feed", means).await?;
+    let caller = by.everywhere()?;
     is_json(&headers)?;
     let body = Bytes::from_request(request, &()).await;
     let body = body.map_err(|rejection| unreadable(rejection.status()))?;
@@ -122,7 +123,9 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Problem> {
     let (means, scopes) = (Means::TokenOrSecret, ["scrip:revoke", "scrip:audit"]);
-    operator_with_either(&app, &headers, arrival.address, arrival.at, scopes, means).await?;
+    let by =
+        operator_with_either(&app, &headers, arrival.address, arrival.at, scopes, means).await?;
+    let (_, reach) = by.within();
     let after = page.after().map(|after| {
         after
             .rsplit_once('/')
@@ -131,8 +134,8 @@ pub async fn list(
     });
     let after = after.transpose()?;
     let roll = app.receipts.rolls.after(arrival.at).await?;
-    let rows =
-        roll.verifiers.iter().filter(|verifier| after.is_none_or(|after| verifier.name() > after));
+    let named = roll.verifiers.iter().filter(|one| reach.covers(tenant_of(&one.client)));
+    let rows = named.filter(|verifier| after.is_none_or(|after| verifier.name() > after));
     let rows: Vec<&Verifier> = rows.take(page.limit() as usize).collect();
     let items = rows.iter().map(|verifier| show_one(&roll, verifier)).collect();
     let last = rows.last().map(|last| format!("{}/{}", last.client, last.verifier));
@@ -153,6 +156,11 @@ fn show_one(roll: &Roll, verifier: &Verifier) -> Value {
         "as_of": shown(ms(*as_of)), "max_staleness": max_staleness, "policy": verifier.policy,
         "refuses_by": shown(ms(stale.saturating_add(SLACK))),
     })
+}
+
+/// Whose a verifier is: of the tenant of the client that it authenticates as.
+fn tenant_of(client: &str) -> Option<&str> {
+    client.split_once('/').map(|(tenant, _)| tenant)
 }
 
 /// Measures how well verifiers follow. While the database is away, the gauges stay as they are.

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::admin::{Page, rfc3339, rfc3339_ms};
 use crate::app::App;
-use crate::caller::{self, Means, operator};
+use crate::caller::{self, Means, Reach, operator};
 use crate::deny::PublishError;
 use crate::error::{Failure, OAuthError, Problem};
 use crate::introspect::inspect;
@@ -59,17 +59,18 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let means = Means::TokenOrSecret;
     let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
+    let (by, reach) = by.within();
     crate::admin::is_json(&headers)?;
     let repeat = idempotency_key(&headers).map_err(Problem)?;
     let Asked { selector, grounds, dry_run, wait } = parse(&body)?;
     if dry_run {
-        return Ok(Json(preview(&app, &selector).await?).into_response());
+        return Ok(Json(preview(&app, &selector, &reach).await?).into_response());
     }
     let repeat = repeat.map(|key| (key, Digest::of(&body)));
-    let order = Order { by, selector, grounds, id, repeat };
+    let order = Order { by, reach: reach.clone(), selector, grounds, id, repeat };
     let Revoked { status, revocation } = revoke(&app, order).await?;
     let is_new = status == StatusCode::CREATED;
-    let enforced = receipts::settle(&app, &revocation, is_new, wait).await;
+    let enforced = receipts::settle(&app, &reach, &revocation, is_new, wait).await;
     Ok((status, Json(show_whole(&revocation, enforced)?)).into_response())
 }
 
@@ -84,10 +85,11 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Problem> {
     let means = Means::TokenOrSecret;
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
+    let (_, reach) = by.within();
     let after = page.after_id()?;
     let mut session = app.store.read_reserved().await?;
-    let rows = revocations::list(&mut session, after, page.limit()).await?;
+    let rows = revocations::list(&mut session, reach.within(None), after, page.limit()).await?;
     let items = rows.iter().map(show_one).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(page.reply(items, rows.last().map(|row| row.id.to_string()))))
 }
@@ -103,13 +105,15 @@ pub async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let means = Means::TokenOrSecret;
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
+    let (_, reach) = by.within();
     let unknown = || Problem::not_found("there is no such revocation");
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let mut session = app.store.read_reserved().await?;
-    let row = revocations::by_id(&mut session, id).await?.ok_or_else(unknown)?;
+    let row = revocations::by_id(&mut session, id).await?;
+    let row = row.filter(|row| reach.covers(row.tenant.as_deref())).ok_or_else(unknown)?;
     drop(session);
-    Ok(Json(show_whole(&row, receipts::enforced(&app, &row).await?)?))
+    Ok(Json(show_whole(&row, receipts::enforced(&app, &reach, &row).await?)?))
 }
 
 /// `POST /oauth2/revoke` (RFC 7009): a client revokes a token of its own. 200 for a token that is
@@ -140,7 +144,8 @@ pub async fn by_token(
         let selector = Selector { target: Target::Jti(claims.jti), before: None };
         let note = "revoked by its holder (RFC 7009)".to_owned();
         let grounds = Grounds { reason: "other".to_owned(), note };
-        let order = Order { by: proved.caller, selector, grounds, id, repeat: None };
+        let (by, reach) = (proved.caller, Reach::EVERYWHERE);
+        let order = Order { by, reach, selector, grounds, id, repeat: None };
         revoke(&app, order).await?;
     }
     Ok((StatusCode::OK, NO_STORE).into_response())
@@ -152,9 +157,12 @@ pub enum NotRevoked {
     /// The database, or the list.
     #[error(transparent)]
     Publish(#[from] Arc<PublishError>),
-    /// There is no such client, tenant or key.
+    /// There is no such client, tenant or key; none that the operator reaches.
     #[error("there is no such {0}")]
     Unknown(&'static str),
+    /// The operator is confined to a tenant, and this is about everybody's tokens.
+    #[error("confined to a tenant")]
+    Confined,
     /// A time that lies more than the leeway ahead.
     #[error("`{0}` lies in the future")]
     Ahead(&'static str),

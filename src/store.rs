@@ -66,6 +66,34 @@ pub enum Lock {
     Feed,
 }
 
+/// Whose rows a list shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenants<'a> {
+    /// Everybody's, and what is no single tenant's.
+    All,
+    /// This one's.
+    One(&'a str),
+    /// None at all: asked for by somebody who does not reach them.
+    Nobody,
+}
+
+/// Pushes the condition on the column `tenant` that [`Tenants`] stand for.
+macro_rules! push_tenants {
+    ($query:ident, $tenants:expr) => {
+        match $tenants {
+            $crate::store::Tenants::All => {}
+            $crate::store::Tenants::One(tenant) => {
+                $query.push(" AND tenant = ").push_bind(tenant);
+            }
+            $crate::store::Tenants::Nobody => {
+                $query.push(" AND 1 = 0");
+            }
+        }
+    };
+}
+
+use push_tenants;
+
 impl Store {
     /// Opens `sqlite:PATH` (made with mode 0600 where absent) or `postgres://..`.
     ///

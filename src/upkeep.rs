@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::audit::Event;
-use crate::caller::{embedded_version, embedded_versions};
+use crate::caller::{Reach, embedded_version, embedded_versions};
 use crate::deny::PublishError;
 use crate::outbox::KEPT;
 use crate::receipts::{self, REMEMBERED};
@@ -215,7 +215,7 @@ async fn end_version(
     }
     let version_of = Cred { client: client.clone(), version: version.clone() };
     let selector = Selector { target: Target::Cred(version_of), before: None };
-    let found = selector.resolve(&mut tx, clock::seconds(now_ms)).await?;
+    let found = selector.resolve(&mut tx, &Reach::EVERYWHERE, clock::seconds(now_ms)).await?;
     // On record like any revocation, so that it can be asked who enforces it.
     let note = "the version has ended: replaced for longer than the overlap, or gone from Vault";
     let grounds = Grounds { reason: "rotated".to_owned(), note: note.to_owned() };

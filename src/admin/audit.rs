@@ -45,17 +45,19 @@ pub async fn list(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
     let page = Page::new(wanted.limit, wanted.after);
     let filter = audit::Filter {
         actor: wanted.actor.as_deref(),
         action: wanted.action.as_deref(),
-        tenant: wanted.tenant.as_deref(),
         jti: wanted.jti,
         since_ms: wanted.since.map(Moment::milliseconds),
     };
     let mut session = app.store.read().await?;
-    let events = audit::list(&mut session, &filter, page.after_id()?, page.limit()).await?;
+    let tenants = reach.within(wanted.tenant.as_deref());
+    let events =
+        audit::list(&mut session, tenants, &filter, page.after_id()?, page.limit()).await?;
     let items = events.iter().map(show).collect::<Result<_, _>>()?;
     Ok(Json(page.reply(items, events.last().map(|event| event.id.to_string()))))
 }

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::is_json;
 use crate::app::App;
 use crate::audit::Event;
-use crate::caller::{Caller, Means, current_policy, operator};
+use crate::caller::{Caller, Means, Reach, operator, policy_of};
 use crate::error::{Failure, Problem};
 use crate::mint::idempotency_key;
 use crate::policy::{Policy, ScopeGrant};
 use crate::router::{Arrival, RequestId};
 use crate::store::idempotency::{self, Used};
-use crate::store::{Session, StoreError, Tx, clients};
+use crate::store::{Session, StoreError, Tx};
 
 /// What comes with a request to change something.
 pub struct Asked {
@@ -53,6 +53,7 @@ impl Asked {
         let Self { arrival, id, headers, route } = self;
         let means = Means::Token;
         let by = operator(app, &headers, arrival.address, arrival.at, scope, means).await?;
+        let (by, reach) = by.within();
         if !body.is_empty() {
             is_json(&headers)?;
         }
@@ -65,13 +66,14 @@ impl Asked {
             jti: None,
             reply: None,
         });
-        Ok(Change { by, request_id: id.to_string(), used })
+        Ok(Change { by, reach, request_id: id.to_string(), used })
     }
 }
 
 /// A change by an operator who may ask for it.
 pub struct Change {
     by: Caller,
+    reach: Reach,
     request_id: String,
     /// The `Idempotency-Key`, as it will stand in the database.
     used: Option<Used>,
@@ -82,6 +84,12 @@ impl Change {
     #[must_use]
     pub fn by(&self) -> &QualifiedName {
         &self.by.client
+    }
+
+    /// How far they reach.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// What was answered the first time, without its secret, where this request is a repetition.
@@ -141,21 +149,14 @@ impl Change {
         session: &mut impl Session,
         policy: &Policy,
     ) -> Result<(), Problem> {
-        let grants = policy.scopes().iter().filter(|grant| grant.is_operators());
-        let wanted: Vec<&str> = grants.map(ScopeGrant::as_str).collect();
-        if wanted.is_empty() {
+        if !policy.scopes().iter().any(ScopeGrant::is_operators) {
             return Ok(());
         }
-        let own = clients::by_id(session, self.by.client.as_str()).await?;
-        let own = match own.filter(|own| own.enabled && own.deleted.is_none()) {
-            Some(own) => current_policy(session, &own.policy).await?,
-            None => None,
-        };
-        let has = |scope: &str| own.as_ref().is_some_and(|own| own.grants(scope));
-        let Some(beyond) = wanted.into_iter().find(|scope| !has(scope)) else { return Ok(()) };
+        let own = policy_of(session, &self.by.client).await?;
+        let Some(beyond) = policy.beyond(own.as_ref()) else { return Ok(()) };
         let event = self.event("grant", "refused", policy.name());
-        app.journal.note(event.detail(&json!({"scope": beyond})));
-        let detail = format!("`{beyond}` is not yours to grant");
-        Err(Problem(Failure::new(StatusCode::FORBIDDEN, "insufficient-scope", detail)))
+        app.journal.note(event.detail(&json!(beyond)));
+        let status = StatusCode::FORBIDDEN;
+        Err(Problem(Failure::new(status, "insufficient-scope", beyond.to_string())))
     }
 }

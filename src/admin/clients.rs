@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Change, Page, named, read, rfc3339};
+use super::{Asked, Change, Page, confined, named, read, rfc3339};
 use crate::app::App;
 use crate::caller::{Means, current_policy, operator};
 use crate::clock;
@@ -49,6 +49,9 @@ pub async fn create(
     let change = asked.by_operator(&app, SCOPE, &body).await?;
     let creation = Creation::read(&body, app.vault.is_some())?;
     let id = &creation.id;
+    if !change.reach().covers_name(id) {
+        return Err(confined());
+    }
 
     // Everything that can be refused is refused before Vault is written.
     let mut session = app.store.read().await?;
@@ -122,10 +125,11 @@ pub async fn list(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
     let page = Page::new(wanted.limit, wanted.after);
-    let (tenant, after) = (wanted.tenant.as_deref(), page.after());
-    let rows = clients::list(&mut app.store.read().await?, tenant, after, page.limit()).await?;
+    let (tenants, after) = (reach.within(wanted.tenant.as_deref()), page.after());
+    let rows = clients::list(&mut app.store.read().await?, tenants, after, page.limit()).await?;
     let last = rows.last().map(|row| row.id.clone());
     Ok(Json(page.reply(rows.iter().map(summary).collect(), last)))
 }
@@ -141,8 +145,9 @@ pub async fn show(
     headers: HeaderMap,
     Path(path): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let id = named(path)?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
+    let id = named(path, &reach, unknown)?;
     let mut session = app.store.read().await?;
     let client = existing(&mut session, &id).await?;
     let rows = credentials::of_client(&mut session, id.as_str()).await?;
@@ -164,7 +169,7 @@ pub async fn change(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = asked.by_operator(&app, SCOPE, &body).await?;
-    let id = named(path)?;
+    let id = named(path, change.reach(), unknown)?;
     let amendment = Amendment::read(&body)?;
     let client = existing(&mut app.store.read().await?, &id).await?;
     let in_vault = credential::in_vault(&app, &client, &id).await.ok();
@@ -226,7 +231,7 @@ pub async fn rotate(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = asked.by_operator(&app, SCOPE, &body).await?;
-    let id = named(path)?;
+    let id = named(path, change.reach(), unknown)?;
     let rotation = Rotation::read(&body)?;
 
     let mut session = app.store.read().await?;
@@ -299,7 +304,7 @@ pub async fn delete(
     Path(path): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let change = asked.by_operator(&app, SCOPE, &[]).await?;
-    let id = named(path)?;
+    let id = named(path, change.reach(), unknown)?;
     let mut tx = revoking::begin(&app, true).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let client = clients::by_id(&mut tx, id.as_str()).await?.ok_or_else(unknown)?;

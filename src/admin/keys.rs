@@ -28,7 +28,8 @@ const FEED_LEAD: u64 = 12;
 
 async fn keeper(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<Caller, Problem> {
     let means = Means::TokenOrSecret;
-    Ok(operator(app, headers, arrival.address, arrival.at, SCOPE, means).await?)
+    let by = operator(app, headers, arrival.address, arrival.at, SCOPE, means).await?;
+    Ok(by.everywhere()?)
 }
 
 /// `GET /v1/keys`: all keys, newest first.

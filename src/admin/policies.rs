@@ -12,9 +12,9 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Page, named, rfc3339};
+use super::{Asked, Page, confined, named, rfc3339};
 use crate::app::App;
-use crate::caller::{Means, operator};
+use crate::caller::{Means, Reach, current_policy, operator};
 use crate::clock;
 use crate::error::Problem;
 use crate::policy::{Policy, PolicyError};
@@ -40,7 +40,7 @@ pub async fn apply(
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let change = asked.by_operator(&app, SCOPE, &body).await?;
-    let policy = read_policy(&app, path, &body)?;
+    let policy = read_policy(&app, path, change.reach(), confined, &body)?;
     let name = policy.name();
     let written =
         serde_json::to_string(&policy).map_err(|error| StoreError::Corrupt(error.to_string()))?;
@@ -50,6 +50,10 @@ pub async fn apply(
         return Ok(Json(first));
     }
     change.may_grant(&app, &mut tx, &policy).await?;
+    // Taking a grant away is touching it too: it may come back.
+    if let Some(before) = current_policy(&mut tx, name.as_str()).await? {
+        change.may_grant(&app, &mut tx, &before).await?;
+    }
     if let Some(latest) = policies::latest(&mut tx, name.as_str()).await?
         && latest.body == written
     {
@@ -88,8 +92,9 @@ pub async fn show(
     Path(path): Path<(String, String)>,
     Query(which): Query<Which>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let name = named(path)?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
+    let name = named(path, &reach, unknown)?;
     let mut session = app.store.read().await?;
     let row = match which.version {
         Some(version) => {
@@ -112,8 +117,9 @@ pub async fn versions(
     Path(path): Path<(String, String)>,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let name = named(path)?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
+    let name = named(path, &reach, unknown)?;
     let after = page.after().map(str::parse).transpose();
     let after = after.map_err(|_| malformed("`after` is not the `next` of this list"))?;
     let mut session = app.store.read().await?;
@@ -145,18 +151,26 @@ pub async fn list(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
     let page = Page::new(wanted.limit, wanted.after);
     let after = page.after().map(cursor).transpose()?;
     let mut session = app.store.read().await?;
-    let rows = policies::list(&mut session, wanted.tenant.as_deref(), after, page.limit()).await?;
+    let tenants = reach.within(wanted.tenant.as_deref());
+    let rows = policies::list(&mut session, tenants, after, page.limit()).await?;
     let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
     Ok(Json(page.reply(items, rows.last().map(|row| format!("{}:{}", row.at, row.name)))))
 }
 
 /// The policy in a body, which must have the name in the path and be fit to be applied here.
-fn read_policy(app: &App, path: (String, String), body: &[u8]) -> Result<Policy, Problem> {
-    let name = named(path)?;
+fn read_policy(
+    app: &App,
+    path: (String, String),
+    reach: &Reach,
+    beyond: fn() -> Problem,
+    body: &[u8],
+) -> Result<Policy, Problem> {
+    let name = named(path, reach, beyond)?;
     let policy = Policy::from_json(body).and_then(|policy| policy.whole(&app.config.issuer));
     let policy = policy.map_err(|error| refusal(&error))?;
     if *policy.name() != name {

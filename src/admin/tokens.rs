@@ -1,41 +1,56 @@
 //! `/v1/tokens`: the inventory of issued tokens. What each may do, and whether it still may; never
 //! the token itself.
 
+mod denied;
+mod search;
+
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use scrip_token::{Claims, Jti, QualifiedName};
+use scrip_token::limits::HORIZON;
+use scrip_token::name::is_scope;
+use scrip_token::{Claims, Jti, ModelPattern, QualifiedName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, rfc3339};
+use super::{Moment, Page, rfc3339, rfc3339_ms};
 use crate::app::App;
-use crate::caller::{Means, operator};
+use crate::caller::{Means, Reach, operator};
+use crate::clock;
 use crate::error::Problem;
 use crate::publish::malformed;
 use crate::router::Arrival;
-use crate::store::tokens::{self, Matching, Token};
-use crate::store::{Session, StoreError};
+use crate::store::revocations::Revocation;
+use crate::store::tokens::{self, Matching, Span, Token};
+use crate::store::{StoreError, Tenants};
 use crate::strict::Query;
-use crate::{clock, deny};
+use denied::Denied;
+use search::Search;
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:tokens";
 
-/// Which tokens.
+/// Which tokens; all that is given has to be so.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     client: Option<QualifiedName>,
     tenant: Option<String>,
+    scope: Option<String>,
+    model: Option<ModelPattern>,
+    live: Option<bool>,
+    issued_after: Option<Moment>,
+    issued_before: Option<Moment>,
     limit: Option<NonZeroU16>,
     after: Option<String>,
 }
 
-/// `GET /v1/tokens?client=&tenant=&limit=&after=`: 200, newest first; 400, 401, 403, 503.
+/// `GET /v1/tokens?client=&tenant=&scope=&model=&live=&issued_after=&issued_before=&limit=&after=`:
+/// 200, newest first; 400, 401, 403, 503. A page may have fewer items than `limit`, or none, and a
+/// `next` all the same: so many tokens are looked at for one page, and no more.
 ///
 /// # Errors
 /// [`Problem`].
@@ -45,22 +60,42 @@ pub async fn list(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let which = match (&wanted.client, &wanted.tenant) {
-        (Some(client), None) => Matching::Client(client.as_str()),
-        (None, Some(tenant)) => Matching::Tenant(tenant),
-        (None, None) => Matching::All,
-        (Some(_), Some(_)) => return Err(malformed("`client` names its tenant already")),
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
+    if wanted.scope.as_ref().is_some_and(|scope| !is_scope(scope)) {
+        return Err(malformed("`scope` is one exact scope"));
+    }
+    let now = clock::now_seconds();
+    let search = Search {
+        which: match (&wanted.client, reach.within(wanted.tenant.as_deref())) {
+            (_, Tenants::Nobody) => Matching::None,
+            (Some(client), Tenants::One(tenant)) if client.tenant() != tenant => Matching::None,
+            (Some(client), _) => Matching::Client(client.as_str()),
+            (None, Tenants::One(tenant)) => Matching::Tenant(tenant),
+            (None, Tenants::All) => Matching::All,
+        },
+        span: Span {
+            // What was issued longer ago than any token lives is not live.
+            from: wanted
+                .issued_after
+                .map(up_to_seconds)
+                .max(wanted.live.and_then(|live| live.then_some((now - HORIZON).cast_signed()))),
+            until: wanted.issued_before.map(up_to_seconds),
+        },
+        scope: wanted.scope.as_deref(),
+        model: wanted.model.as_ref(),
+        live: wanted.live,
     };
     let page = Page::new(wanted.limit, wanted.after);
+    let (after, limit) = (page.after_jti()?, page.limit());
     let mut session = app.store.read().await?;
-    let rows = tokens::list(&mut session, which, page.after_jti()?, page.limit()).await?;
-    let now = clock::now_seconds();
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        items.push(show_one(&mut session, row, now).await?);
-    }
-    Ok(Json(page.reply(items, rows.last().map(|row| row.jti.to_string()))))
+    let (items, next) = search.page(&mut session, &reach, after, limit, now).await?;
+    Ok(Json(json!({"items": items, "next": next})))
+}
+
+/// The first whole second, as tokens are dated, that is not before a moment.
+fn up_to_seconds(moment: Moment) -> i64 {
+    moment.milliseconds().saturating_add(999).div_euclid(1000)
 }
 
 /// `GET /v1/tokens/{jti}`: 200, 401, 403, 404, 503.
@@ -73,23 +108,43 @@ pub async fn show(
     headers: HeaderMap,
     Path(jti): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
     let unknown = || Problem::not_found("no token of this `jti` is on record");
     let jti = Jti::parse(&jti).map_err(|_| unknown())?;
     let mut session = app.store.read().await?;
-    let row = tokens::by_jti(&mut session, jti).await?.ok_or_else(unknown)?;
-    Ok(Json(show_one(&mut session, &row, clock::now_seconds()).await?))
+    let row = tokens::by_jti(&mut session, jti).await?;
+    let row = row.filter(|row| reach.covers(Some(&row.tenant))).ok_or_else(unknown)?;
+    let (token, now) = ([Issued::read(row)?], clock::now_seconds());
+    let denied = Denied::read(&mut session, &token, now).await?;
+    Ok(Json(show_one(&token[0], denied.by(&token[0]), &reach, now)))
 }
 
-/// Of a token that has expired, entries of the deny list may be pruned: it is not looked up there.
-async fn show_one(session: &mut impl Session, row: &Token, now: u64) -> Result<Value, StoreError> {
-    let claims = Claims::parse(row.claims.as_bytes())
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let current = claims.exp > now;
-    let revoked = current && deny::is_denied(session, &claims, &row.kid, now).await?;
-    Ok(json!({
+/// A record, and what it says.
+struct Issued {
+    row: Token,
+    claims: Claims,
+}
+
+impl Issued {
+    fn read(row: Token) -> Result<Self, StoreError> {
+        let claims = Claims::parse(row.claims.as_bytes())
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        Ok(Self { row, claims })
+    }
+}
+
+/// `denied`: whether it is refused, and by which revocation. That is named to whoever can look it up.
+fn show_one(token: &Issued, denied: Option<Option<&Revocation>>, reach: &Reach, now: u64) -> Value {
+    let Issued { row, claims } = token;
+    let revocation = denied.flatten().filter(|by| reach.covers(by.tenant.as_deref()));
+    let revocation = revocation.map(
+        |by| json!({"id": by.id.to_string(), "reason": by.reason, "at": rfc3339_ms(by.at_ms)}),
+    );
+    json!({
         "jti": row.jti, "client": row.client, "tenant": row.tenant, "audience": row.aud,
-        "issued": rfc3339(row.iat), "expires": rfc3339(row.exp), "live": current && !revoked,
-        "revoked": revoked, "kid": row.kid, "claims": claims,
-    }))
+        "issued": rfc3339(row.iat), "expires": rfc3339(row.exp),
+        "live": claims.exp > now && denied.is_none(), "revoked": denied.is_some(),
+        "revocation": revocation, "kid": row.kid, "claims": claims,
+    })
 }

@@ -11,7 +11,7 @@ use scrip_verify::{
     Verifier,
 };
 
-use super::{Caller, Unproved, authenticate_basic, current_policy};
+use super::{Caller, Operator, Unproved, authenticate_basic, current_policy, policy_of};
 use crate::app::App;
 use crate::policy::OPERATOR_ENV;
 use crate::store::{self, Reader, StoreError};
@@ -39,7 +39,7 @@ pub async fn operator(
     arrival: Instant,
     scope: &'static str,
     means: Means,
-) -> Result<Caller, Unproved> {
+) -> Result<Operator, Unproved> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Unproved::Token("not exactly one Authorization header".into()));
@@ -71,7 +71,7 @@ pub async fn operator_with_either(
     arrival: Instant,
     [scope, other]: [&'static str; 2],
     means: Means,
-) -> Result<Caller, Unproved> {
+) -> Result<Operator, Unproved> {
     match operator(app, headers, address, arrival, scope, means).await {
         Err(Unproved::Scope(scope)) => operator(app, headers, address, arrival, other, means)
             .await
@@ -86,14 +86,14 @@ async fn by_secret(
     address: IpAddr,
     arrival: Instant,
     scope: &'static str,
-) -> Result<Caller, Unproved> {
+) -> Result<Operator, Unproved> {
     let proved = authenticate_basic(app, headers, address, arrival).await?;
     let mut session = app.store.read_reserved().await?;
     let policy = current_policy(&mut session, &proved.policy).await?;
     match policy.filter(|policy| proved.embedded && policy.grants(scope)) {
         // A token would neither be minted for this address nor be taken from it.
         Some(policy) if !policy.admits(address) => Err(Unproved::Elsewhere),
-        Some(_) => Ok(proved.caller),
+        Some(policy) => Ok(Operator::new(proved.caller, &policy)),
         None => Err(Unproved::Scope(scope)),
     }
 }
@@ -104,7 +104,7 @@ async fn by_token(
     address: IpAddr,
     scope: &'static str,
     mut session: Reader,
-) -> Result<Caller, Unproved> {
+) -> Result<Operator, Unproved> {
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
@@ -129,7 +129,12 @@ async fn by_token(
         return Err(Unproved::Token("revoked".into()));
     }
     let client = claims.client_id.clone();
-    Ok(Caller { client, cred: claims.cred.clone().unwrap_or_default(), address })
+    // Whom a policy confines by now, its older tokens do not let out; one that grants the scope no
+    // more confines nobody, and opens nothing.
+    let policy = policy_of(&mut session, &client).await?;
+    let policy = policy.filter(|policy| policy.grants(scope)).ok_or(Unproved::Scope(scope))?;
+    let cred = claims.cred.clone().unwrap_or_default();
+    Ok(Operator::new(Caller { client, cred, address }, &policy))
 }
 
 impl App {

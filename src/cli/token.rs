@@ -9,6 +9,7 @@ use scrip_token::{Cidr, Jti, ModelPattern, QualifiedName};
 
 use super::api::Scope;
 use super::failure::Failure;
+use super::moment::Moment;
 use super::print::{Column, Page, plain, raw};
 use super::{Remote, verify};
 
@@ -25,13 +26,7 @@ enum Command {
     /// Trade the client's secret for a token; prints the token alone
     Get(Wish),
     /// List the tokens that were issued, newest first
-    List {
-        /// Only this client's
-        #[arg(long, value_name = "TENANT/NAME")]
-        client: Option<QualifiedName>,
-        #[command(flatten)]
-        page: Page,
-    },
+    List(Box<Which>),
     /// Show what the service recorded of a token
     Show {
         /// The token's id
@@ -39,6 +34,51 @@ enum Command {
     },
     /// Check a token here, explain its claims, and name the first check that fails
     Verify(Box<verify::Args>),
+}
+
+/// Which tokens; all that is given has to be so.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Only this client's
+    #[arg(long, value_name = "TENANT/NAME")]
+    client: Option<QualifiedName>,
+    /// Only this tenant's
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only those with this scope
+    #[arg(long, value_parser = scope)]
+    scope: Option<String>,
+    /// Only those that may use this model, or all that begin so (`claude-*`)
+    #[arg(long)]
+    model: Option<ModelPattern>,
+    /// Only those that neither have expired nor are revoked; `--live=false`, only the others
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    live: Option<bool>,
+    /// Only those issued then or later
+    #[arg(long, value_name = "TIME")]
+    issued_after: Option<Moment>,
+    /// Only those issued before
+    #[arg(long, value_name = "TIME")]
+    issued_before: Option<Moment>,
+    #[command(flatten)]
+    page: Page,
+}
+
+impl Which {
+    fn query(self) -> Vec<(&'static str, String)> {
+        let time = |moment: Option<Moment>| moment.map(|moment| moment.to_string());
+        let filters = [
+            ("client", self.client.map(|client| client.to_string())),
+            ("tenant", self.tenant),
+            ("scope", self.scope),
+            ("model", self.model.map(|model| model.to_string())),
+            ("live", self.live.map(|live| live.to_string())),
+            ("issued_after", time(self.issued_after)),
+            ("issued_before", time(self.issued_before)),
+        ];
+        let filters = filters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        filters.chain(self.page.query()).collect()
+    }
 }
 
 /// What to ask for. Omitted: what the client's policy gives by default.
@@ -110,11 +150,9 @@ impl Args {
                 let token = reply["access_token"].as_str().unwrap_or_default();
                 Ok(writeln!(io::stdout(), "{}", plain(token))?)
             }
-            Command::List { client, page } => {
+            Command::List(which) => {
                 let (api, printer) = self.remote.open()?;
-                let client = client.map(|client| ("client", client.to_string()));
-                let query: Vec<_> = client.into_iter().chain(page.query()).collect();
-                printer.list(&api.get(Scope::Tokens, "/v1/tokens", &query).await?, LIST)
+                printer.list(&api.get(Scope::Tokens, "/v1/tokens", &which.query()).await?, LIST)
             }
             Command::Show { jti } => {
                 let (api, printer) = self.remote.open()?;
@@ -130,9 +168,12 @@ const LIST: &[Column] = &[
     ("JTI", "/jti"),
     ("CLIENT", "/client"),
     ("AUDIENCE", "/audience"),
+    ("ISSUED", "/issued"),
     ("EXPIRES", "/expires"),
-    ("REVOKED", "/revoked"),
+    ("LIVE", "/live"),
+    ("REVOKED", "/revocation/reason"),
     ("SCOPE", "/claims/scope"),
+    ("MODELS", "/claims/models"),
 ];
 
 const RECORD: &[Column] = &[
@@ -141,7 +182,10 @@ const RECORD: &[Column] = &[
     ("audience", "/audience"),
     ("issued", "/issued"),
     ("expires", "/expires"),
+    ("live", "/live"),
     ("revoked", "/revoked"),
+    ("revocation", "/revocation/id"),
+    ("reason", "/revocation/reason"),
     ("kid", "/kid"),
     ("credential", "/claims/cred"),
     ("subject", "/claims/sub"),

@@ -127,8 +127,13 @@ fn check_operators(terms: &Terms) -> Result<(), PolicyError> {
     } else {
         rule(terms.serves.is_empty(), "serves", "goes with `scrip:feed` or `scrip:usage`")?;
     }
+    rule(
+        terms.admin_tenant.as_deref().is_none_or(is_label),
+        "admin_tenant",
+        "matches [a-z0-9][a-z0-9-]{0,62}",
+    )?;
     if !terms.scopes.iter().any(ScopeGrant::is_operators) {
-        return Ok(());
+        return rule(terms.admin_tenant.is_none(), "admin_tenant", "goes with a `scrip:` scope");
     }
     rule(
         terms.audiences == [SELF_AUDIENCE],
@@ -268,6 +273,11 @@ mod tests {
         assert_eq!(with("audiences", json!(["llm-gateway"])), Some("audiences"));
         assert_eq!(with("audiences", json!(["self", "llm-gateway"])), Some("audiences"));
         assert_eq!(with("serves", json!(["llm-gateway"])), Some("serves"));
+        assert_eq!(with("admin_tenant", json!("acme")), None);
+        for odd in ["Acme", "", "acme/billing", "*"] {
+            assert_eq!(with("admin_tenant", json!(odd)), Some("admin_tenant"), "{odd}");
+        }
+        assert_eq!(refused(&json!({"admin_tenant": "acme"})), Some("admin_tenant"));
         for scope in ["scrip:feed", "scrip:usage"] {
             assert_eq!(with("scopes", json!([scope])), Some("serves"));
             let serving = json!({

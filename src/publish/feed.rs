@@ -22,8 +22,8 @@ const MAX_BATCHES: u32 = 256;
 
 async fn follower(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<(), Problem> {
     let means = Means::TokenOrSecret;
-    let caller = operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
-    app.sightings.note(Sighting::Feed(caller.client));
+    let by = operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
+    app.sightings.note(Sighting::Feed(by.everywhere()?.client));
     Ok(())
 }
 

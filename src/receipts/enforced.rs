@@ -25,6 +25,8 @@ use chrono::{DateTime, SecondsFormat};
 use scrip_token::limits::LEEWAY;
 use serde_json::{Value, json};
 
+use super::tenant_of;
+use crate::caller::Reach;
 use crate::store::revocations::Revocation;
 use crate::store::verifiers::Verifier;
 
@@ -138,9 +140,12 @@ impl Enforced {
         Self { all: false, by_ms, verifiers: Vec::new() }
     }
 
-    /// As it stands in a reply.
-    pub(super) fn to_json(&self) -> Value {
-        let receipts = self.verifiers.iter().map(|receipt| {
+    /// As it stands in a reply to whoever reaches so far: whether all enforce it, and by when, is said
+    /// to everybody, because it is about their own tokens; who the others are is not.
+    pub(super) fn to_json(&self, reach: &Reach) -> Value {
+        let named =
+            self.verifiers.iter().filter(|receipt| reach.covers(tenant_of(&receipt.client)));
+        let receipts = named.map(|receipt| {
             json!({
                 "client": receipt.client, "verifier": receipt.verifier,
                 "since": receipt.since_ms.map(shown), "behind": receipt.behind,

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::enforced::{Case, Enforced, Standing, judge};
 use super::roll::Roll;
 use crate::app::App;
+use crate::caller::Reach;
 use crate::clock;
 use crate::store::revocations::Revocation;
 use crate::store::verifiers::{Name, Verifier};
@@ -21,7 +22,13 @@ const POLL: Duration = Duration::from_millis(200);
 /// What is known of a revocation that is durable, after all who are connected have acknowledged it,
 /// or after `wait`. `is_new`: it was committed just now. Never fails: the revocation stands, whatever
 /// is known of it.
-pub async fn settle(app: &App, revocation: &Revocation, is_new: bool, wait: Duration) -> Value {
+pub async fn settle(
+    app: &App,
+    reach: &Reach,
+    revocation: &Revocation,
+    is_new: bool,
+    wait: Duration,
+) -> Value {
     let settled = async {
         let Some(position) = position(revocation) else {
             return Ok(Enforced::expired(revocation));
@@ -37,20 +44,24 @@ pub async fn settle(app: &App, revocation: &Revocation, is_new: bool, wait: Dura
         tracing::warn!(%error, "who enforces a revocation is not known");
         Enforced::unknown(revocation)
     });
-    enforced.to_json()
+    enforced.to_json(reach)
 }
 
 /// What is known of a revocation now.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn enforced(app: &App, revocation: &Revocation) -> Result<Value, Arc<StoreError>> {
+pub async fn enforced(
+    app: &App,
+    reach: &Reach,
+    revocation: &Revocation,
+) -> Result<Value, Arc<StoreError>> {
     let Some(position) = position(revocation) else {
-        return Ok(Enforced::expired(revocation).to_json());
+        return Ok(Enforced::expired(revocation).to_json(reach));
     };
     let roll = app.receipts.rolls.after(clock::monotonic()).await?;
     let enforced = conclude(app, revocation, position, revocation.at_ms, &roll).await?;
-    Ok(enforced.to_json())
+    Ok(enforced.to_json(reach))
 }
 
 fn position(revocation: &Revocation) -> Option<(&str, i64)> {

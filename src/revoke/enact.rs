@@ -47,6 +47,7 @@ impl Draft {
             seq: None,
             selector: selector.to_json().to_string(),
             subject: found.subject,
+            tenant: found.tenant,
             before: found.before.map(u64::cast_signed),
             reason: grounds.reason,
             note: grounds.note,

@@ -10,6 +10,7 @@ use super::NotRevoked;
 use super::enact::elsewhere;
 use super::selector::{Selector, Target};
 use crate::app::App;
+use crate::caller::Reach;
 use crate::clock;
 use crate::deny::subject;
 use crate::signer::{self, Purpose};
@@ -33,18 +34,22 @@ pub(super) struct Preview {
 ///
 /// # Errors
 /// [`NotRevoked`], as the revocation itself.
-pub(super) async fn preview(app: &App, selector: &Selector) -> Result<Preview, NotRevoked> {
+pub(super) async fn preview(
+    app: &App,
+    selector: &Selector,
+    reach: &Reach,
+) -> Result<Preview, NotRevoked> {
     let mut session = app.store.read().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let everything = Selector { target: Target::All, before: None };
-    let mut found = selector.resolve(&mut session, now).await?;
+    let mut found = selector.resolve(&mut session, reach, now).await?;
     let mut selector = selector;
     if let Target::Kid(kid) = &selector.target
         && is_feed_key(&mut session, kid).await?
     {
         // It begins an epoch, in which everything is minted again.
         selector = &everything;
-        found = selector.resolve(&mut session, now).await?;
+        found = selector.resolve(&mut session, reach, now).await?;
     }
     let mut preview = Preview::default();
 
@@ -58,12 +63,13 @@ pub(super) async fn preview(app: &App, selector: &Selector) -> Result<Preview, N
         preview.add(&mut session, &named.collect::<Vec<_>>(), now).await?;
     }
 
-    // What was delegated from them dies too, whoever holds it.
+    // What was delegated from them dies too, whoever holds it; who else does is not said to everybody.
     let delegated = tokens::delegated(&mut session, now.cast_signed()).await?;
     let elsewhere = elsewhere(&mut session, selector, found.before, &delegated).await?;
     let heirs: BTreeMap<Jti, &Token> =
         elsewhere.iter().flat_map(|(_, heirs)| heirs).map(|token| (token.jti, *token)).collect();
-    preview.add(&mut session, &heirs.into_values().collect::<Vec<_>>(), now).await?;
+    let heirs = heirs.into_values().filter(|token| reach.covers(Some(&token.tenant)));
+    preview.add(&mut session, &heirs.collect::<Vec<_>>(), now).await?;
     Ok(preview)
 }
 

@@ -17,7 +17,7 @@ use super::enact::{Draft, Grounds, enact};
 use super::selector::{Found, Selector, Target};
 use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
-use crate::caller::Caller;
+use crate::caller::{Caller, Reach};
 use crate::clock;
 use crate::deny::{Appended, DenyList, Position, PublishError, epoch};
 use crate::router::RequestId;
@@ -36,6 +36,8 @@ const MAX_QUEUE: usize = 8192;
 pub struct Order {
     /// Who asks; that it may has been judged.
     pub by: Caller,
+    /// How far they reach.
+    pub reach: Reach,
     /// What.
     pub selector: Selector,
     /// Why.
@@ -248,7 +250,7 @@ impl Docket {
         let mut found = Vec::with_capacity(orders.len());
         for order in &orders {
             let record = jti(order).and_then(|jti| records.get(&jti));
-            found.push(match order.selector.resolve_with(tx, record, now).await {
+            found.push(match order.selector.resolve_with(tx, &order.reach, record, now).await {
                 Err(ailing @ NotRevoked::Publish(_)) => return Err(ailing),
                 found => found,
             });
@@ -271,6 +273,12 @@ impl Docket {
         mut order: Order,
         found: Result<Found, NotRevoked>,
     ) -> Result<Result<Verdict, NotRevoked>, StoreError> {
+        // Not even what was answered before is said of what is out of reach by now.
+        if order.reach.is_confined()
+            && let Err(refused) = found
+        {
+            return Ok(Err(refused));
+        }
         let repeat = order.repeat.take();
         if let Some((key, digest)) = &repeat {
             match self.answered(tx, &order.by, key).await? {

@@ -6,6 +6,7 @@ use scrip_token::{Jti, QualifiedName};
 use serde_json::{Value, json};
 
 use super::NotRevoked;
+use crate::caller::Reach;
 use crate::deny::subject;
 use crate::signer::{self, Purpose};
 use crate::store::tokens::{self, Matching, Token};
@@ -74,16 +75,22 @@ impl Selector {
         json
     }
 
-    /// What it means at `now`, as the database has it.
+    /// What it means at `now`, as the database has it, to whoever reaches so far.
     ///
     /// # Errors
-    /// [`NotRevoked`] for a client, tenant or key that there is not, and for times that lie ahead.
-    pub async fn resolve(&self, session: &mut impl Session, now: u64) -> Result<Found, NotRevoked> {
+    /// [`NotRevoked`] for a client, tenant or key that there is not, for what is out of reach, and for
+    /// times that lie ahead.
+    pub async fn resolve(
+        &self,
+        session: &mut impl Session,
+        reach: &Reach,
+        now: u64,
+    ) -> Result<Found, NotRevoked> {
         let record = match self.target {
             Target::Jti(jti) => tokens::by_jti(session, jti).await?,
             _ => None,
         };
-        self.resolve_with(session, record.as_ref(), now).await
+        self.resolve_with(session, reach, record.as_ref(), now).await
     }
 
     /// The same, where the record of the token that it names has been read, if there is one.
@@ -93,9 +100,13 @@ impl Selector {
     pub(super) async fn resolve_with(
         &self,
         session: &mut impl Session,
+        reach: &Reach,
         record: Option<&Token>,
         now: u64,
     ) -> Result<Found, NotRevoked> {
+        self.target.is_within(reach)?;
+        // A foreign token is one that is not on record, from here on.
+        let record = record.filter(|record| reach.covers(Some(&record.tenant)));
         if self.before.is_some_and(|before| before > now + LEEWAY) {
             return Err(NotRevoked::Ahead("/selector/before"));
         }
@@ -103,6 +114,9 @@ impl Selector {
             Target::Jti(jti) => {
                 if jti.seconds() > now + LEEWAY {
                     return Err(NotRevoked::Ahead("/selector/jti"));
+                }
+                if record.is_none() && reach.is_confined() {
+                    return Err(NotRevoked::Unknown("token"));
                 }
                 let until = record.map(|record| record.exp.unsigned_abs() + LEEWAY);
                 (record.map(|record| record.tenant.clone()), record.is_some(), until)
@@ -185,6 +199,19 @@ impl Target {
         }
     }
 
+    /// Whether an operator may name it: decided before anything is looked up, so that nothing of a
+    /// foreign tenant shows. Whose a token is only its record can say.
+    fn is_within(&self, reach: &Reach) -> Result<(), NotRevoked> {
+        match self {
+            Self::Client(client) if !reach.covers_name(client) => Err(UNKNOWN_CLIENT),
+            Self::Cred(cred) if !reach.covers_name(&cred.client) => Err(UNKNOWN_CLIENT),
+            Self::Tenant(tenant) if !reach.covers(Some(tenant)) => Err(UNKNOWN_TENANT),
+            Self::Sub(sub) if !reach.covers(Some(&sub.tenant)) => Err(UNKNOWN_TENANT),
+            Self::Kid(_) | Self::All if reach.is_confined() => Err(NotRevoked::Confined),
+            _ => Ok(()),
+        }
+    }
+
     /// The tokens themselves, without what was delegated from them.
     pub(super) fn matching(&self) -> Matching<'_> {
         match self {
@@ -235,14 +262,17 @@ impl Target {
     }
 }
 
+const UNKNOWN_CLIENT: NotRevoked = NotRevoked::Unknown("client");
+const UNKNOWN_TENANT: NotRevoked = NotRevoked::Unknown("tenant");
+
 async fn is_client(session: &mut impl Session, client: &QualifiedName) -> Result<(), NotRevoked> {
     let found = clients::by_id(session, client.as_str()).await?;
-    found.map(drop).ok_or(NotRevoked::Unknown("client"))
+    found.map(drop).ok_or(UNKNOWN_CLIENT)
 }
 
 async fn is_tenant(session: &mut impl Session, tenant: &str) -> Result<(), NotRevoked> {
     match clients::is_tenant(session, tenant).await? {
         true => Ok(()),
-        false => Err(NotRevoked::Unknown("tenant")),
+        false => Err(UNKNOWN_TENANT),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::column::{Bytes, floor};
 use super::session::heard;
-use super::{Conn, Session, StoreError, Tx, on, outbox};
+use super::{Conn, Session, StoreError, Tenants, Tx, on, outbox, push_tenants};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -46,8 +46,6 @@ pub struct Filter<'a> {
     pub actor: Option<&'a str>,
     /// Of this kind.
     pub action: Option<&'a str>,
-    /// Concerning this tenant.
-    pub tenant: Option<&'a str>,
     /// Concerning this token.
     pub jti: Option<Jti>,
     /// At this time, in milliseconds, or later.
@@ -115,12 +113,13 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError
     outbox::insert_many(tx, &alerts).await
 }
 
-/// Those the filter lets through, newest first, from behind the event `after` on.
+/// Those concerning these tenants that the filter lets through, newest first, from behind the event `after` on.
 ///
 /// # Errors
 /// As any statement.
 pub async fn list(
     from: &mut impl Session,
+    tenants: Tenants<'_>,
     filter: &Filter<'_>,
     after: Option<Uuid>,
     limit: u32,
@@ -129,11 +128,10 @@ pub async fn list(
                    request_id, detail FROM audit WHERE 1 = 1";
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new(columns);
-        for (condition, text) in [
-            (" AND actor = ", filter.actor),
-            (" AND action = ", filter.action),
-            (" AND tenant = ", filter.tenant),
-        ] {
+        push_tenants!(query, tenants);
+        for (condition, text) in
+            [(" AND actor = ", filter.actor), (" AND action = ", filter.action)]
+        {
             if let Some(text) = text {
                 query.push(condition).push_bind(text);
             }

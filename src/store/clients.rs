@@ -2,7 +2,7 @@
 
 use super::column::Flag;
 use super::session::heard;
-use super::{Conn, Session, StoreError, Tx, on};
+use super::{Conn, Session, StoreError, Tenants, Tx, on, push_tenants};
 use sqlx::QueryBuilder;
 
 /// A client. Times are seconds.
@@ -133,26 +133,26 @@ pub async fn by_ids(from: &mut impl Session, ids: &[&str]) -> Result<Vec<Client>
     }))
 }
 
-/// Those that are not deleted, newest first, from behind the client `after` on.
+/// Those of these tenants that are not deleted, newest first, from behind the client `after` on.
 ///
 /// # Errors
 /// As any statement.
 pub async fn list(
     from: &mut impl Session,
-    tenant: Option<&str>,
+    tenants: Tenants<'_>,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Client>, StoreError> {
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM clients WHERE deleted IS NULL");
-        if let Some(tenant) = tenant {
-            query.push(" AND tenant = ").push_bind(tenant);
-        }
+        push_tenants!(query, tenants);
         if let Some(after) = after {
             query
                 .push(" AND (created, id) < (SELECT created, id FROM clients WHERE id = ")
-                .push_bind(after)
-                .push(")");
+                .push_bind(after);
+            // Where the list goes on says nothing of a client that is not in it.
+            push_tenants!(query, tenants);
+            query.push(")");
         }
         query.push(" ORDER BY created DESC, id DESC LIMIT ").push_bind(i64::from(limit));
         query.build_query_as().fetch_all(c).await?

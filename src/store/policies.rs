@@ -1,6 +1,6 @@
 //! Policies, every version of each.
 
-use super::{Session, StoreError, Tx, on};
+use super::{Session, StoreError, Tenants, Tx, on};
 use sqlx::QueryBuilder;
 
 /// One version of a policy.
@@ -50,6 +50,17 @@ pub async fn latest(from: &mut impl Session, name: &str) -> Result<Option<Policy
     Ok(on!(from, |c| sqlx::query_as(sql).bind(name).fetch_optional(c).await?))
 }
 
+/// The version that counts of the policy that an enabled client has.
+///
+/// # Errors
+/// As any statement.
+pub async fn of_client(from: &mut impl Session, id: &str) -> Result<Option<Policy>, StoreError> {
+    let sql = "SELECT policies.* FROM clients JOIN policies ON policies.name = clients.policy \
+               WHERE clients.id = $1 AND clients.enabled = 1 AND clients.deleted IS NULL \
+               ORDER BY policies.version DESC LIMIT 1";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
+}
+
 /// One version.
 ///
 /// # Errors
@@ -83,14 +94,14 @@ pub async fn versions(
         .await?))
 }
 
-/// The latest version of each, newest first, from behind the (time, name) `after` on. `tenant`
-/// is a name's part before the slash.
+/// The latest version of each, newest first, from behind the (time, name) `after` on. Whose
+/// it is says its name's part before the slash.
 ///
 /// # Errors
 /// As any statement.
 pub async fn list(
     from: &mut impl Session,
-    tenant: Option<&str>,
+    tenants: Tenants<'_>,
     after: Option<(i64, &str)>,
     limit: u32,
 ) -> Result<Vec<Policy>, StoreError> {
@@ -99,10 +110,16 @@ pub async fn list(
             "SELECT * FROM policies p WHERE version = \
              (SELECT max(version) FROM policies WHERE name = p.name)",
         );
-        if let Some(tenant) = tenant {
-            let tenant = format!("{tenant}/");
-            query.push(" AND substr(name, 1, length(").push_bind(tenant.clone());
-            query.push(")) = ").push_bind(tenant);
+        match tenants {
+            Tenants::All => {}
+            Tenants::One(tenant) => {
+                let tenant = format!("{tenant}/");
+                query.push(" AND substr(name, 1, length(").push_bind(tenant.clone());
+                query.push(")) = ").push_bind(tenant);
+            }
+            Tenants::Nobody => {
+                query.push(" AND 1 = 0");
+            }
         }
         if let Some((at, name)) = after {
             query.push(" AND (at, name) < (").push_bind(at).push(", ").push_bind(name).push(")");

@@ -1,7 +1,7 @@
 //! Revocations as they were asked for and answered.
 
 use super::column::{Bytes, Flag};
-use super::{Session, StoreError, Tx, on};
+use super::{Session, StoreError, Tenants, Tx, on, push_tenants};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub struct Revocation {
     pub selector: String,
     /// The canonical text of what it denies, as in [`super::deny_entries::Entry`].
     pub subject: String,
+    /// Whose tokens it kills; `None` where that is not known, or everybody's.
+    pub tenant: Option<String>,
     /// Seconds.
     pub before: Option<i64>,
     /// `leaked`, `rotated`, ..
@@ -45,8 +47,8 @@ pub async fn insert_many(tx: &mut Tx, revocations: &[Revocation]) -> Result<(), 
     for rows in revocations.chunks(1000) {
         on!(tx, |c| {
             let mut query = QueryBuilder::new(
-                "INSERT INTO revocations (id, epoch, seq, selector, subject, before, reason, \
-                 note, by_whom, at_ms, until, known) ",
+                "INSERT INTO revocations (id, epoch, seq, selector, subject, tenant, before, \
+                 reason, note, by_whom, at_ms, until, known) ",
             );
             query.push_values(rows, |mut row, r| {
                 row.push_bind(r.id.as_bytes().as_slice())
@@ -54,6 +56,7 @@ pub async fn insert_many(tx: &mut Tx, revocations: &[Revocation]) -> Result<(), 
                     .push_bind(r.seq)
                     .push_bind(&r.selector)
                     .push_bind(&r.subject)
+                    .push_bind(&r.tenant)
                     .push_bind(r.before)
                     .push_bind(&r.reason)
                     .push_bind(&r.note)
@@ -101,20 +104,22 @@ pub async fn latest(
     }))
 }
 
-/// All, newest first, from behind the revocation `after` on.
+/// Those of these tenants' tokens, newest first, from behind the revocation `after` on.
 ///
 /// # Errors
 /// As any statement.
 pub async fn list(
     from: &mut impl Session,
+    tenants: Tenants<'_>,
     after: Option<Uuid>,
     limit: u32,
 ) -> Result<Vec<Revocation>, StoreError> {
-    // No id is greater than the one of all ones.
-    let sql = "SELECT * FROM revocations WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    Ok(on!(from, |c| sqlx::query_as(sql)
-        .bind(after.unwrap_or(Uuid::max()).as_bytes().as_slice())
-        .bind(i64::from(limit))
-        .fetch_all(c)
-        .await?))
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM revocations WHERE id < ");
+        // No id is greater than the one of all ones.
+        query.push_bind(after.unwrap_or(Uuid::max()).as_bytes().to_vec());
+        push_tenants!(query, tenants);
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+        query.build_query_as().fetch_all(c).await?
+    }))
 }

@@ -63,6 +63,17 @@ pub enum Matching<'a> {
     Kid(&'a str),
     /// Every one.
     All,
+    /// None at all.
+    None,
+}
+
+/// When tokens were issued, in seconds; what is `None` does not restrict.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    /// Then or later.
+    pub from: Option<i64>,
+    /// Before then.
+    pub until: Option<i64>,
 }
 
 /// Pushes the condition that a [`Matching`] stands for.
@@ -80,6 +91,7 @@ macro_rules! push_matching {
             }
             Matching::Kid(kid) => $query.push("kid = ").push_bind(kid),
             Matching::All => $query.push("1 = 1"),
+            Matching::None => $query.push("1 = 0"),
         }
     };
 }
@@ -170,21 +182,29 @@ pub async fn by_jtis(from: &mut impl Session, jtis: &[Jti]) -> Result<Vec<Token>
     }))
 }
 
-/// Those that match, newest first, from behind the token `after` on.
+/// Those that match and were issued within `span`, newest first, from behind the token `after` on.
 ///
 /// # Errors
 /// As any statement.
 pub async fn list(
     from: &mut impl Session,
     which: Matching<'_>,
+    span: Span,
     after: Option<Jti>,
     limit: u32,
 ) -> Result<Vec<Token>, StoreError> {
+    let moment = |seconds: i64| floor(seconds.saturating_mul(1000));
+    // One bound, so that an index is entered where the page begins.
+    let until =
+        after.map(|after| *after.as_bytes()).into_iter().chain(span.until.map(moment)).min();
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM tokens WHERE ");
         push_matching!(query, which);
-        if let Some(after) = after {
-            query.push(" AND jti < ").push_bind(after.as_bytes().as_slice());
+        if let Some(from) = span.from {
+            query.push(" AND jti >= ").push_bind(moment(from).to_vec());
+        }
+        if let Some(until) = until {
+            query.push(" AND jti < ").push_bind(until.to_vec());
         }
         query.push(" ORDER BY jti DESC LIMIT ").push_bind(i64::from(limit));
         query.build_query_as().fetch_all(c).await?

@@ -185,6 +185,14 @@ impl Operation<'_> {
         &self.definition["requestBody"]["content"][media]["example"]
     }
 
+    /// All request bodies of the documentation.
+    pub fn body_examples(&self) -> Vec<&Value> {
+        let Some(media) = self.takes() else { return Vec::new() };
+        let content = &self.definition["requestBody"]["content"][media];
+        let named = content["examples"].as_object().into_iter().flat_map(|named| named.values());
+        content.get("example").into_iter().chain(named.map(|one| &one["value"])).collect()
+    }
+
     /// Panics unless `reply` is documented.
     pub fn check(&self, reply: &Reply) {
         let of = format!("{} {} {}", self.method, self.path, reply.status);

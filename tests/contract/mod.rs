@@ -1,6 +1,6 @@
 //! `openapi.yaml` and the running service, held against each other in both directions.
 
-mod document;
+pub mod document;
 mod replies;
 mod routes;
 mod session;

@@ -2,5 +2,6 @@
 
 mod audit;
 mod clients;
+mod operators;
 mod policies;
 mod tokens;

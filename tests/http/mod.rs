@@ -19,4 +19,5 @@ mod revoke;
 mod selectors;
 mod serve;
 mod slow;
+mod tenants;
 mod tls;

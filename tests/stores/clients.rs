@@ -1,5 +1,5 @@
 use super::{Fresh, HOSTILE};
-use scrip::store::{Lock, StoreError, clients, credentials, policies};
+use scrip::store::{Lock, StoreError, Tenants, clients, credentials, policies};
 
 on_both![
     a_client_comes_back_as_it_was,
@@ -108,7 +108,7 @@ async fn the_list_has_pages_newest_first(store: &Fresh) {
     let mut seen = Vec::new();
     loop {
         let after = seen.last().map(String::as_str);
-        let page = clients::list(&mut reader, None, after, 2).await.unwrap();
+        let page = clients::list(&mut reader, Tenants::All, after, 2).await.unwrap();
         assert!(page.len() <= 2);
         if page.is_empty() {
             break;
@@ -117,9 +117,16 @@ async fn the_list_has_pages_newest_first(store: &Fresh) {
     }
     assert_eq!(seen, ["beta/d", "acme/c", "acme/b", "acme/a"]);
 
-    let acme = clients::list(&mut reader, Some("acme"), Some("acme/c"), 10).await.unwrap();
+    let acme = clients::list(&mut reader, Tenants::One("acme"), Some("acme/c"), 10).await.unwrap();
     assert_eq!(acme.iter().map(|c| &c.id).collect::<Vec<_>>(), ["acme/b", "acme/a"]);
-    assert_eq!(clients::list(&mut reader, None, Some("no/such"), 10).await.unwrap(), []);
+    for (tenants, after) in [
+        (Tenants::All, Some("no/such")),
+        (Tenants::Nobody, None),
+        // One that is there, in a list that it is not in.
+        (Tenants::One("acme"), Some("beta/d")),
+    ] {
+        assert_eq!(clients::list(&mut reader, tenants, after, 10).await.unwrap(), []);
+    }
 }
 
 async fn use_adds_up(store: &Fresh) {
@@ -156,12 +163,15 @@ async fn n151_hostile_text_is_text(store: &Fresh) {
 
     let mut reader = store.read().await.unwrap();
     for text in HOSTILE {
-        let only = clients::list(&mut reader, Some(text), None, 100).await.unwrap();
+        let only = clients::list(&mut reader, Tenants::One(text), None, 100).await.unwrap();
         assert!(only.iter().all(|c| c.tenant == text), "{text:?}");
         assert_eq!(clients::by_ids(&mut reader, &[text]).await.unwrap().len(), 1);
         assert_eq!(credentials::ended(&mut reader, &[text]).await.unwrap(), []);
     }
-    assert_eq!(clients::list(&mut reader, None, None, 100).await.unwrap().len(), HOSTILE.len());
+    assert_eq!(
+        clients::list(&mut reader, Tenants::All, None, 100).await.unwrap().len(),
+        HOSTILE.len()
+    );
 }
 
 async fn n123_a_nul_is_stored_or_refused(store: &Fresh) {
@@ -233,13 +243,27 @@ async fn policies_have_versions(store: &Fresh) {
 
     let names =
         |page: Vec<policies::Policy>| -> Vec<String> { page.into_iter().map(|p| p.name).collect() };
-    let first = policies::list(&mut reader, None, None, 2).await.unwrap();
+    let first = policies::list(&mut reader, Tenants::All, None, 2).await.unwrap();
     let last = &first[1];
-    let rest = policies::list(&mut reader, None, Some((last.at, &last.name)), 2).await.unwrap();
+    let rest =
+        policies::list(&mut reader, Tenants::All, Some((last.at, &last.name)), 2).await.unwrap();
     let (first, rest) = (names(first.clone()), names(rest));
     assert_eq!(first[0], "acme/b");
     assert_eq!((first.len(), rest.len()), (2, 1));
     assert!(!first.contains(&rest[0]));
-    let acme = policies::list(&mut reader, Some("acme"), None, 9).await.unwrap();
+    let acme = policies::list(&mut reader, Tenants::One("acme"), None, 9).await.unwrap();
     assert_eq!(names(acme), ["acme/b", "acme/a"]);
+    assert_eq!(policies::list(&mut reader, Tenants::Nobody, None, 9).await.unwrap(), []);
+
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for (name, policy) in [("acme/x", "acme/a"), ("acme/y", "acme/none"), ("acme/z", "acme/a")] {
+        let policy = policy.to_owned();
+        clients::insert(&mut tx, &clients::Client { policy, ..client(name, 1) }).await.unwrap();
+    }
+    let off = clients::Change { enabled: Some(false), ..Default::default() };
+    clients::update(&mut tx, "acme/z", &off).await.unwrap();
+    assert_eq!(policies::of_client(&mut tx, "acme/x").await.unwrap(), Some(latest));
+    for none in ["acme/y", "acme/z", "acme/nobody"] {
+        assert_eq!(policies::of_client(&mut tx, none).await.unwrap(), None, "{none}");
+    }
 }

@@ -1,6 +1,6 @@
 use super::{Fresh, connect, id};
 use crate::harness::until::until;
-use scrip::store::{Lock, Store, StoreError, audit};
+use scrip::store::{Lock, Store, StoreError, Tenants, audit};
 use sqlx::{Connection, PgConnection};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn event(n: u16) -> audit::Event {
 
 async fn events(store: &Store) -> usize {
     let mut reader = store.read().await.unwrap();
-    audit::list(&mut reader, &audit::Filter::default(), None, 99).await.unwrap().len()
+    audit::list(&mut reader, Tenants::All, &audit::Filter::default(), None, 99).await.unwrap().len()
 }
 
 async fn what_is_not_committed_was_never_there(store: &Fresh) {

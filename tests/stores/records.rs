@@ -1,6 +1,7 @@
 use super::{Fresh, HOSTILE, id, jti};
 use scrip::store::{
-    Lock, StoreError, audit, clients, idempotency, keys_documents, revocations, signing_keys,
+    Lock, StoreError, Tenants, audit, clients, idempotency, keys_documents, revocations,
+    signing_keys,
 };
 use scrip_token::Digest;
 
@@ -92,9 +93,10 @@ async fn events_come_back_newest_first(store: &Fresh) {
 
     let mut reader = store.read().await.unwrap();
     let all = audit::Filter::default();
-    let first = audit::list(&mut reader, &all, None, 1500).await.unwrap();
+    let first = audit::list(&mut reader, Tenants::All, &all, None, 1500).await.unwrap();
     assert!(first == events[..1500]);
-    let rest = audit::list(&mut reader, &all, Some(first[1499].id), 1500).await.unwrap();
+    let rest =
+        audit::list(&mut reader, Tenants::All, &all, Some(first[1499].id), 1500).await.unwrap();
     assert!(rest == events[1500..]);
 }
 
@@ -104,25 +106,27 @@ async fn the_log_is_filtered(store: &Fresh) {
 
     let mut reader = store.read().await.unwrap();
     let f = audit::Filter::default;
-    for (filter, expected) in [
-        (audit::Filter { actor: Some("acme/a"), ..f() }, vec![10, 8, 6, 4, 2, 0]),
-        (audit::Filter { action: Some("revoke"), ..f() }, vec![11, 9, 7, 5, 3, 1]),
-        (audit::Filter { tenant: Some("acme"), ..f() }, vec![9, 6, 3, 0]),
-        (audit::Filter { jti: Some(jti(1, 6)), ..f() }, vec![6]),
-        (audit::Filter { since_ms: Some(10_000), ..f() }, vec![11, 10]),
+    let (all, acme) = (Tenants::All, Tenants::One("acme"));
+    for (tenants, filter, expected) in [
+        (all, audit::Filter { actor: Some("acme/a"), ..f() }, vec![10, 8, 6, 4, 2, 0]),
+        (all, audit::Filter { action: Some("revoke"), ..f() }, vec![11, 9, 7, 5, 3, 1]),
+        (acme, f(), vec![9, 6, 3, 0]),
+        (Tenants::Nobody, f(), vec![]),
+        (all, audit::Filter { jti: Some(jti(1, 6)), ..f() }, vec![6]),
+        (all, audit::Filter { since_ms: Some(10_000), ..f() }, vec![11, 10]),
         (
+            acme,
             audit::Filter {
                 actor: Some("acme/a"),
                 action: Some("mint"),
-                tenant: Some("acme"),
                 jti: None,
                 since_ms: Some(1),
             },
             vec![6],
         ),
-        (audit::Filter { actor: Some("' OR 1=1 --"), ..f() }, vec![]),
+        (all, audit::Filter { actor: Some("' OR 1=1 --"), ..f() }, vec![]),
     ] {
-        let found = audit::list(&mut reader, &filter, None, 99).await.unwrap();
+        let found = audit::list(&mut reader, tenants, &filter, None, 99).await.unwrap();
         let seconds: Vec<_> = found.iter().map(|e| e.at_ms / 1000).collect();
         assert_eq!(seconds, expected, "{filter:?}");
     }
@@ -238,6 +242,7 @@ async fn revocations_come_back_newest_first(store: &Fresh) {
         seq: (n != 2).then_some(7),
         selector: "{}".to_owned(),
         subject: if n == 1 { "kid:K" } else { "client:acme/a" }.to_owned(),
+        tenant: (n != 1).then(|| "acme".to_owned()),
         before: Some(5),
         reason: "leaked".to_owned(),
         note: HOSTILE[usize::from(n)].to_owned(),
@@ -253,10 +258,17 @@ async fn revocations_come_back_newest_first(store: &Fresh) {
     tx.commit().await.unwrap();
 
     let mut reader = store.read_reserved().await.unwrap();
-    let first = revocations::list(&mut reader, None, 2).await.unwrap();
+    let first = revocations::list(&mut reader, Tenants::All, None, 2).await.unwrap();
     assert_eq!(first, [revocation(2), revocation(1)]);
-    let rest = revocations::list(&mut reader, Some(first[1].id), 2).await.unwrap();
+    let rest = revocations::list(&mut reader, Tenants::All, Some(first[1].id), 2).await.unwrap();
     assert_eq!(rest, [revocation(0)]);
+    for (tenants, expected) in [
+        (Tenants::One("acme"), vec![revocation(2), revocation(0)]),
+        (Tenants::One("beta"), vec![]),
+        (Tenants::Nobody, vec![]),
+    ] {
+        assert_eq!(revocations::list(&mut reader, tenants, None, 9).await.unwrap(), expected);
+    }
     assert_eq!(revocations::by_id(&mut reader, id(1, 1)).await.unwrap(), Some(revocation(1)));
     assert_eq!(revocations::by_id(&mut reader, id(1, 9)).await.unwrap(), None);
     let subjects = ["client:acme/a", "client:acme/b"];

@@ -1,5 +1,5 @@
 use super::{Fresh, HOSTILE, jti};
-use scrip::store::tokens::{self, Matching, Token};
+use scrip::store::tokens::{self, Matching, Span, Token};
 use scrip::store::{Lock, Reader, StoreError, clients};
 use std::collections::BTreeMap;
 
@@ -12,7 +12,9 @@ on_both![
     n124_pruning_is_bounded_and_takes_the_oldest,
 ];
 
-fn token(iat: i64, n: u16, client: &str) -> Token {
+const ALWAYS: Span = Span { from: None, until: None };
+
+pub fn token(iat: i64, n: u16, client: &str) -> Token {
     Token {
         jti: jti(iat, n),
         tenant: client.split('/').next().unwrap().to_owned(),
@@ -28,7 +30,7 @@ fn token(iat: i64, n: u16, client: &str) -> Token {
     }
 }
 
-async fn store_all(store: &Fresh, tokens: &[Token]) {
+pub async fn store_all(store: &Fresh, tokens: &[Token]) {
     let mut tx = store.begin(Lock::Mint).await.unwrap();
     tokens::insert_many(&mut tx, tokens).await.unwrap();
     tx.commit().await.unwrap();
@@ -97,15 +99,33 @@ async fn the_inventory_has_pages_newest_first(store: &Fresh) {
     store_all(store, std::slice::from_ref(&beta)).await;
 
     let mut reader = store.read().await.unwrap();
-    let first = tokens::list(&mut reader, Matching::All, None, 3).await.unwrap();
+    let first = tokens::list(&mut reader, Matching::All, ALWAYS, None, 3).await.unwrap();
     assert_eq!(first, [beta.clone(), group[2].clone(), group[1].clone()]);
-    let rest = tokens::list(&mut reader, Matching::All, Some(group[1].jti), 3).await.unwrap();
+    let rest =
+        tokens::list(&mut reader, Matching::All, ALWAYS, Some(group[1].jti), 3).await.unwrap();
     assert_eq!(rest, [group[0].clone()]);
 
-    let client = tokens::list(&mut reader, Matching::Client("acme/a"), None, 9).await.unwrap();
+    let client =
+        tokens::list(&mut reader, Matching::Client("acme/a"), ALWAYS, None, 9).await.unwrap();
     assert_eq!(client, [group[2].clone(), group[0].clone()]);
-    let tenant = tokens::list(&mut reader, Matching::Tenant("beta"), None, 9).await.unwrap();
+    let tenant =
+        tokens::list(&mut reader, Matching::Tenant("beta"), ALWAYS, None, 9).await.unwrap();
     assert_eq!(tenant, [beta]);
+    assert_eq!(tokens::list(&mut reader, Matching::None, ALWAYS, None, 9).await.unwrap(), []);
+
+    for (from, until, after, seconds) in [
+        (Some(2), None, None, vec![4, 3, 2]),
+        (None, Some(3), None, vec![2, 1]),
+        (Some(2), Some(4), None, vec![3, 2]),
+        (Some(2), Some(9), Some(jti(3, 3)), vec![2]),
+        (Some(2), Some(3), Some(jti(4, 4)), vec![2]),
+        (Some(3), Some(3), None, vec![]),
+        (Some(i64::MIN), Some(i64::MAX), None, vec![4, 3, 2, 1]),
+    ] {
+        let span = Span { from, until };
+        let found = tokens::list(&mut reader, Matching::All, span, after, 9).await.unwrap();
+        assert_eq!(found.iter().map(|t| t.iat).collect::<Vec<_>>(), seconds, "{span:?} {after:?}");
+    }
 }
 
 async fn what_is_live_is_counted(store: &Fresh) {
@@ -175,7 +195,7 @@ async fn n124_pruning_is_bounded_and_takes_the_oldest(store: &Fresh) {
     };
     assert_eq!(prune(2).await, 2);
     let mut reader = store.read().await.unwrap();
-    let left = tokens::list(&mut reader, Matching::All, None, 9).await.unwrap();
+    let left = tokens::list(&mut reader, Matching::All, ALWAYS, None, 9).await.unwrap();
     assert_eq!(left.iter().map(|t| t.iat).collect::<Vec<_>>(), [4, 3, 2]);
     assert_eq!(prune(9).await, 1);
     assert_eq!(prune(9).await, 0);

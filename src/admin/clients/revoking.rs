@@ -63,7 +63,7 @@ async fn revoke(
     let mut drafts = Vec::with_capacity(targets.len());
     for target in targets {
         let selector = Selector { target, before: None };
-        let found = selector.resolve(tx, clock::seconds(now_ms)).await?;
+        let found = selector.resolve(tx, change.reach(), clock::seconds(now_ms)).await?;
         let grounds = Grounds { reason: reason.to_owned(), note: String::new() };
         drafts.push(Draft::new(selector, found, change.by(), grounds, now_ms));
     }

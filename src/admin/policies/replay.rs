@@ -53,11 +53,12 @@ pub async fn try_out(
     Query(wanted): Query<Wanted>,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
-    for scope in [SCOPE, AUDIT_SCOPE] {
-        operator(&app, &headers, arrival.address, arrival.at, scope, Means::Token).await?;
-    }
+    let (address, means) = (arrival.address, Means::Token);
+    operator(&app, &headers, address, arrival.at, AUDIT_SCOPE, means).await?.within();
+    let by = operator(&app, &headers, address, arrival.at, SCOPE, means).await?;
+    let (_, reach) = by.within();
     is_json(&headers)?;
-    let new = read_policy(&app, path, &body)?;
+    let new = read_policy(&app, path, &reach, unknown, &body)?;
     let name = new.name().clone();
     let mut session = app.store.read().await?;
     let current = policies::latest(&mut session, name.as_str()).await?.ok_or_else(unknown)?;

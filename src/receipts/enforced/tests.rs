@@ -116,13 +116,13 @@ fn absurd_terms_are_later_than_everything() {
         ..at(0)
     };
     assert_eq!(of_one(&case(Some(1300)), &absurd("deny"), None).by_ms, Some(1_300_000));
-    let key = of_one(&case(None), &absurd("allow-for"), None).to_json();
+    let key = of_one(&case(None), &absurd("allow-for"), None).to_json(&crate::caller::Reach::EVERYWHERE);
     assert_eq!(key["by"], "9999-12-31T23:59:59Z");
 }
 
 #[test]
 fn times_have_a_fraction_where_they_have_one() {
-    let enforced = of_one(&case(Some(1300)), &at(7), Some(1_010_250)).to_json();
+    let enforced = of_one(&case(Some(1300)), &at(7), Some(1_010_250)).to_json(&crate::caller::Reach::EVERYWHERE);
     assert_eq!(
         enforced,
         json!({"all": true, "by": "1970-01-01T00:16:50.250Z", "verifiers": [{

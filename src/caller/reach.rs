@@ -1,0 +1,100 @@
+//! How far an operator reaches: everywhere, or one tenant. Decided here, from its policy as it is at
+//! the moment of the request, and nowhere else.
+
+use scrip_token::QualifiedName;
+
+use super::{Caller, Unproved};
+use crate::policy::Policy;
+use crate::store::Tenants;
+
+/// An operator who has proved who it is. What it is let in for is said by how this is opened: there
+/// is no way to the caller that passes its confinement by.
+#[derive(Debug)]
+#[must_use]
+pub struct Operator {
+    caller: Caller,
+    reach: Reach,
+}
+
+impl Operator {
+    pub(super) fn new(caller: Caller, policy: &Policy) -> Self {
+        Self { caller, reach: Reach::of(policy) }
+    }
+
+    /// For what belongs to tenants: who asks, and whose things it sees and touches.
+    pub fn within(self) -> (Caller, Reach) {
+        (self.caller, self.reach)
+    }
+
+    /// For what is everybody's: keys, the feed.
+    ///
+    /// # Errors
+    /// [`Unproved::Confined`].
+    pub fn everywhere(self) -> Result<Caller, Unproved> {
+        if self.reach.is_confined() { Err(Unproved::Confined) } else { Ok(self.caller) }
+    }
+}
+
+/// Where an operator's scopes hold: in this tenant, or everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach(Option<String>);
+
+impl Reach {
+    /// The service's own.
+    pub const EVERYWHERE: Self = Self(None);
+
+    /// Of whoever has this policy.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        Self(policy.admin_tenant().map(str::to_owned))
+    }
+
+    /// Whether there is anything that it does not cover.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether it covers what is this tenant's; `None`: what is no single tenant's.
+    #[must_use]
+    pub fn covers(&self, tenant: Option<&str>) -> bool {
+        self.0.is_none() || self.0.as_deref() == tenant
+    }
+
+    /// Whether it covers a client, or a policy.
+    #[must_use]
+    pub fn covers_name(&self, name: &QualifiedName) -> bool {
+        self.covers(Some(name.tenant()))
+    }
+
+    /// Whose rows a list shows that was asked for those of `tenant`, or for all.
+    #[must_use]
+    pub fn within<'a>(&'a self, tenant: Option<&'a str>) -> Tenants<'a> {
+        match (self.0.as_deref(), tenant) {
+            (None, None) => Tenants::All,
+            (None, Some(tenant)) | (Some(tenant), None) => Tenants::One(tenant),
+            (Some(own), Some(tenant)) if own == tenant => Tenants::One(own),
+            (Some(_), Some(_)) => Tenants::Nobody,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_confined_reaches_nothing_but_its_tenant() {
+        let confined = Reach(Some("acme".to_owned()));
+        assert!(confined.covers(Some("acme")) && Reach::EVERYWHERE.covers(Some("acme")));
+        for foreign in [Some("beta"), Some("acme2"), Some(""), None] {
+            assert!(!confined.covers(foreign), "{foreign:?}");
+            assert!(Reach::EVERYWHERE.covers(foreign), "{foreign:?}");
+        }
+        assert_eq!(Reach::EVERYWHERE.within(None), Tenants::All);
+        assert_eq!(Reach::EVERYWHERE.within(Some("beta")), Tenants::One("beta"));
+        assert_eq!(confined.within(None), Tenants::One("acme"));
+        assert_eq!(confined.within(Some("acme")), Tenants::One("acme"));
+        assert_eq!(confined.within(Some("beta")), Tenants::Nobody);
+    }
+}
