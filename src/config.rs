@@ -17,6 +17,7 @@ use crate::vault;
 /// Twenty minutes: twice as long as Envoy caches a JWKS.
 const KEY_LEAD: u64 = 1200;
 const HEARTBEAT: u64 = 5;
+const TOKEN_RETENTION: u32 = 30;
 
 /// Settings of `scrip serve`, `migrate` and `bootstrap` as given: each a flag with its variable.
 #[derive(Args, Clone, Debug)]
@@ -62,6 +63,9 @@ pub struct Settings {
     /// limit where nothing is said.
     #[arg(long, env = "SCRIP_TENANT_RATE")]
     pub tenant_rate: Option<Rate>,
+    /// Days for which the record of a token is kept.
+    #[arg(long, env = "SCRIP_TOKEN_RETENTION", default_value_t = TOKEN_RETENTION)]
+    pub token_retention: u32,
     /// Form of the log.
     #[arg(long, env = "SCRIP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -188,6 +192,8 @@ pub struct Config {
     pub tenant_rate: Option<Rate>,
     /// Where alerts go, where they go anywhere.
     pub webhook: Option<outbox::Settings>,
+    /// Days for which the record of a token is kept.
+    pub token_retention: u32,
     /// Where master credentials lie, when it is Vault.
     pub vault: Option<vault::Settings>,
 }
@@ -211,6 +217,7 @@ impl Config {
             heartbeat: HEARTBEAT,
             tenant_rate: None,
             webhook: None,
+            token_retention: TOKEN_RETENTION,
             vault: None,
         }
     }
@@ -287,6 +294,9 @@ impl Settings {
         if !(1..=60).contains(&self.heartbeat) {
             wrong.push("SCRIP_HEARTBEAT is 1 to 60 seconds".into());
         }
+        if !(1..=3650).contains(&self.token_retention) {
+            wrong.push("SCRIP_TOKEN_RETENTION is 1 to 3650 days".into());
+        }
         let mut audience_alg = BTreeMap::new();
         for (audience, alg) in self.audience_alg {
             if audience_alg.insert(audience.clone(), alg).is_some_and(|before| before != alg) {
@@ -310,6 +320,7 @@ impl Settings {
                 heartbeat: self.heartbeat,
                 tenant_rate: self.tenant_rate,
                 webhook,
+                token_retention: self.token_retention,
                 vault,
             }),
             _ => Err(Contradictions(wrong)),

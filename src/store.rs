@@ -25,6 +25,7 @@ pub mod idempotency;
 pub mod installation;
 pub mod keys_documents;
 pub mod outbox;
+pub mod partitions;
 pub mod policies;
 pub mod rate_grants;
 pub mod revocations;

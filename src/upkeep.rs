@@ -22,10 +22,9 @@ use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
-use crate::store::{self, Lock, acks, audit, clients, credentials};
-use crate::store::{deny_batches, deny_entries, idempotency, keys_documents};
-use crate::store::{outbox, rate_grants, sightings};
-use crate::store::{tokens, verifiers};
+use crate::store::{self, Lock, StoreError, acks, audit, clients, credentials};
+use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, outbox, partitions};
+use crate::store::{rate_grants, sightings, tokens, verifiers};
 use crate::vault::Ended;
 use crate::{clock, rates};
 
@@ -45,9 +44,9 @@ const HEADS: i64 = 7 * 86_400;
 /// An entry is kept for so many seconds after it is over: never early, and longer than a snapshot
 /// that has it takes to be made.
 const OVER: i64 = 5 * 60;
-/// Recorded tokens, and answers under an `Idempotency-Key`.
-const TOKENS: i64 = 30 * 86_400;
-const ANSWERS: i64 = 86_400;
+const DAY: i64 = 86_400;
+/// Answers under an `Idempotency-Key`.
+const ANSWERS: i64 = DAY;
 /// Most clients whose credentials are looked at in one go, and most named in one statement.
 const LOOKED_AT: usize = 65_536;
 const MOST_NAMES: usize = 1000;
@@ -125,8 +124,41 @@ fn names(jws: &str) -> Option<[usize; 3]> {
     Some([document.roots, document.feed_keys, document.token_keys].map(|set| set.keys.len()))
 }
 
+/// Days ahead get their partitions, and those of which nothing is to be kept any more are dropped.
+/// Several replicas may do so at once.
+async fn turn_partitions(app: &App) -> Result<(), StoreError> {
+    if app.store.is_embedded() {
+        return Ok(());
+    }
+    let mut session = app.store.read().await?;
+    let known = partitions::all(&mut session).await?;
+    let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
+    drop(session);
+    for partition in partitions::missing(&known, now) {
+        let mut tx = app.store.begin(Lock::Admin).await?;
+        if partitions::make(&mut tx, partition).await? {
+            tx.commit().await?;
+        }
+    }
+    for partition in partitions::outdated(&known, now - kept(app)) {
+        let mut tx = app.store.begin(Lock::Admin).await?;
+        if partitions::drop(&mut tx, partition).await? {
+            tx.commit().await?;
+            tracing::info!(?partition, "tokens of a day are kept no longer");
+        }
+    }
+    Ok(())
+}
+
+/// For how many seconds the record of a token is kept.
+fn kept(app: &App) -> i64 {
+    i64::from(app.config.token_retention) * DAY
+}
+
 /// A slice at a time, so that others have their turn in between, until nothing is left to prune.
 async fn prune_all(app: &App) -> Result<(), PublishError> {
+    // Where that fails, rows are deleted one by one.
+    log(turn_partitions(app).await);
     while !app.shutdown.is_cancelled() {
         let mut tx = app.store.begin(Lock::Admin).await?;
         let now = tx.now_ms(clock::now_ms()).await? / 1000;
@@ -134,7 +166,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             deny_entries::prune(&mut tx, now - OVER, SLICE).await?,
             deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?,
             deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
-            tokens::prune(&mut tx, now - TOKENS, SLICE).await?,
+            tokens::prune(&mut tx, forgotten(app, now), SLICE).await?,
             idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?,
             verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
@@ -148,6 +180,13 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
         }
     }
     Ok(())
+}
+
+/// The time before which records of tokens are deleted one by one: where there are partitions, the
+/// beginning of a day, for what is of that day goes with it.
+fn forgotten(app: &App, now: i64) -> i64 {
+    let before = now - kept(app);
+    if app.store.is_embedded() { before } else { before - before.rem_euclid(DAY) }
 }
 
 /// Looks at the credentials of clients with live tokens, off the path of any request, and ends

@@ -1,6 +1,6 @@
 //! The one row that says who issues, and up to where the deny list is numbered.
 
-use super::column::Bytes;
+use super::column::{Bytes, floor};
 use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
 use scrip_token::{Digest, Jti};
@@ -135,7 +135,8 @@ pub async fn set_keys_version(tx: &mut Tx, version: i64) -> Result<(), StoreErro
 
 /// Database time in milliseconds: Postgres' own clock, read now; `clock_ms` on SQLite. Never behind
 /// the newest time on record: that of the last batch or of the newest token, whose jti begins with
-/// it. Mints do not write it here, or each would wait for this row.
+/// it. Mints do not write it here, or each would wait for this row. Tokens older than the clock, and
+/// the partitions in which they lie, are not looked at.
 ///
 /// # Errors
 /// As any statement.
@@ -148,22 +149,31 @@ pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, Store
         token: Option<Jti>,
     }
     macro_rules! newest {
-        ($clock:literal) => {
+        ($clock:literal, $floor:literal) => {
             concat!(
                 "SELECT ",
                 $clock,
                 " AS clock, (SELECT newest_ms FROM installation) AS batch, \
-                 (SELECT jti FROM tokens ORDER BY jti DESC LIMIT 1) AS token"
+                 (SELECT jti FROM tokens WHERE jti >= ",
+                $floor,
+                " ORDER BY jti DESC LIMIT 1) AS token"
             )
         };
     }
-    let sql = match from.conn() {
-        Conn::Sqlite(_) => newest!("NULL"),
-        Conn::Postgres(_) => {
-            newest!("floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+    let newest: Newest = match from.conn() {
+        Conn::Sqlite(c) => {
+            let sql = newest!("NULL", "$1");
+            sqlx::query_as(sql).bind(floor(clock_ms).to_vec()).fetch_one(c).await?
+        }
+        Conn::Postgres(c) => {
+            let sql = newest!(
+                "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+                "decode(lpad(to_hex(floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint), \
+                 12, '0') || repeat('00', 10), 'hex')"
+            );
+            heard(sqlx::query_as(sql).fetch_one(c)).await?
         }
     };
-    let newest: Newest = on!(from, |c| sqlx::query_as(sql).fetch_one(c).await?);
     let token = newest.token.map_or(0, |jti| jti.milliseconds() as i64);
     Ok(newest.clock.unwrap_or(clock_ms).max(newest.batch.unwrap_or(0)).max(token))
 }

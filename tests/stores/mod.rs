@@ -24,6 +24,7 @@ mod epochs;
 mod locks;
 mod outbox;
 mod rates;
+mod partitions;
 mod receipts;
 mod records;
 mod refusals;

@@ -1,0 +1,162 @@
+//! The days of Postgres' `tokens`. SQLite has none, and is asked once.
+
+use super::tokens::{store_all, token};
+use super::{Fresh, jti};
+use scrip::clock;
+use scrip::store::partitions::{self, Partition};
+use scrip::store::tokens::{self, Matching, Span};
+use scrip::store::{Lock, StoreError};
+
+const DAY: i64 = 86_400;
+
+async fn known(store: &Fresh) -> Vec<Partition> {
+    partitions::all(&mut store.read().await.unwrap()).await.unwrap()
+}
+
+async fn make(store: &Fresh, partition: Partition) -> Result<bool, StoreError> {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let made = partitions::make(&mut tx, partition).await?;
+    tx.commit().await.unwrap();
+    Ok(made)
+}
+
+async fn drop(store: &Fresh, partition: Partition) -> bool {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let dropped = partitions::drop(&mut tx, partition).await.unwrap();
+    tx.commit().await.unwrap();
+    dropped
+}
+
+/// Makes all that are missing at `now`; says how many.
+async fn make_all(store: &Fresh, now: i64) -> usize {
+    let missing = partitions::missing(&known(store).await, now);
+    for partition in &missing {
+        assert!(make(store, *partition).await.unwrap(), "{partition:?}");
+    }
+    missing.len()
+}
+
+async fn in_default(store: &Fresh) -> i64 {
+    store.number("SELECT count(*) FROM ONLY tokens_default").await
+}
+
+async fn issued(store: &Fresh) -> Vec<i64> {
+    let mut reader = store.read().await.unwrap();
+    let found = tokens::list(&mut reader, Matching::All, Span::default(), None, 9999).await;
+    found.unwrap().iter().map(|token| token.iat).collect()
+}
+
+/// The start of the day after today.
+fn tomorrow() -> i64 {
+    let now = clock::now_seconds().cast_signed();
+    now - now.rem_euclid(DAY) + DAY
+}
+
+#[tokio::test]
+async fn sqlite_has_no_partitions() {
+    let store = Fresh::sqlite().await;
+    assert_eq!(known(&store).await, []);
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let one = partitions::missing(&[], tomorrow())[0];
+    assert!(!partitions::make(&mut tx, one).await.unwrap());
+    assert!(!partitions::drop(&mut tx, one).await.unwrap());
+}
+
+#[tokio::test]
+async fn each_day_has_a_partition_ahead_and_old_ones_go_whole() {
+    let store = Fresh::postgres().await;
+    let (before, tomorrow) = (known(&store).await, tomorrow());
+    assert!(matches!(before[..], [Partition::Before(_)]), "{before:?}");
+    assert_eq!(make_all(&store, tomorrow - 1).await, 7, "today is in the one of before");
+    assert_eq!(make_all(&store, tomorrow - 1).await, 0);
+    assert_eq!(make_all(&store, tomorrow).await, 1);
+
+    let group: Vec<_> = (0..4).map(|n| token(tomorrow + i64::from(n) * DAY, n, "acme/a")).collect();
+    store_all(&store, &[token(tomorrow - 1, 9, "acme/a")]).await;
+    store_all(&store, &group).await;
+    assert_eq!(in_default(&store).await, 0);
+    assert_eq!(issued(&store).await.len(), 5);
+    let again = store.begin(Lock::Mint).await;
+    let conflict = tokens::insert_many(&mut again.unwrap(), &group[1..2]).await;
+    assert!(matches!(conflict, Err(StoreError::Conflict)), "{conflict:?}");
+
+    let known = known(&store).await;
+    assert_eq!(partitions::outdated(&known, tomorrow - 1), []);
+    let old = partitions::outdated(&known, tomorrow + 2 * DAY);
+    assert_eq!(old.len(), 3);
+    for partition in old {
+        assert!(drop(&store, partition).await);
+        assert!(!drop(&store, partition).await, "it is gone");
+    }
+    assert_eq!(issued(&store).await, [tomorrow + 3 * DAY, tomorrow + 2 * DAY]);
+    // A token of a day that has no partition any more, or none yet, has its place all the same.
+    store_all(&store, &[token(tomorrow, 7, "acme/a"), token(tomorrow + 99 * DAY, 8, "acme/a")])
+        .await;
+    assert_eq!(in_default(&store).await, 2);
+}
+
+#[tokio::test]
+async fn what_came_before_its_partition_is_moved_there_unless_it_is_much() {
+    let store = Fresh::postgres().await;
+    let tomorrow = tomorrow();
+    let late = [token(tomorrow, 1, "acme/a"), token(tomorrow + DAY - 1, 2, "acme/a")];
+    store_all(&store, &late).await;
+    let much: Vec<_> = (0..2001).map(|n| token(tomorrow + DAY, n, "acme/a")).collect();
+    store_all(&store, &much).await;
+    assert_eq!(in_default(&store).await, 2003);
+
+    let missing = partitions::missing(&known(&store).await, tomorrow);
+    assert!(make(&store, missing[0]).await.unwrap());
+    assert_eq!(in_default(&store).await, 2001, "two are where they belong");
+    assert!(!make(&store, missing[1]).await.unwrap(), "so many stay where they are");
+    assert_eq!(in_default(&store).await, 2001);
+    assert!(make(&store, missing[2]).await.unwrap(), "which is in nobody's way");
+    let mut reader = store.read().await.unwrap();
+    for token in late.iter().chain(&much[..1]) {
+        assert_eq!(tokens::by_jti(&mut reader, token.jti).await.unwrap().as_ref(), Some(token));
+    }
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    assert_eq!(tokens::prune(&mut tx, tomorrow + 2 * DAY, 9999).await.unwrap(), 2003);
+}
+
+#[tokio::test]
+async fn two_replicas_and_a_mint_are_in_nobodys_way() {
+    let store = Fresh::postgres().await;
+    let tomorrow = tomorrow();
+    let missing = partitions::missing(&known(&store).await, tomorrow);
+
+    // The other one is at it.
+    let mut other = store.begin(Lock::Admin).await.unwrap();
+    assert!(partitions::make(&mut other, missing[0]).await.unwrap());
+    assert!(!make(&store, missing[1]).await.unwrap());
+    assert!(!make(&store, missing[0]).await.unwrap());
+    // Mints go on meanwhile, and one for that very day waits for no longer than this takes.
+    store_all(&store, &[token(tomorrow - 1, 1, "acme/a")]).await;
+    other.commit().await.unwrap();
+    assert!(!make(&store, missing[0]).await.unwrap(), "there it is");
+    store_all(&store, &[token(tomorrow, 2, "acme/a")]).await;
+
+    // A mint that is under way holds up neither for long; the next look makes it.
+    let mut mint = store.begin(Lock::Mint).await.unwrap();
+    tokens::insert_many(&mut mint, &[token(tomorrow + DAY, 3, "acme/a")]).await.unwrap();
+    let refused = make(&store, missing[1]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    mint.commit().await.unwrap();
+    assert!(make(&store, missing[1]).await.unwrap());
+
+    let both = async || {
+        let makes = missing[2..].iter().map(|partition| make(&store, *partition));
+        futures_util::future::join_all(makes.chain(missing[2..].iter().map(|p| make(&store, *p))))
+            .await
+    };
+    for _ in 0..missing.len() {
+        for made in both().await {
+            assert!(matches!(made, Ok(_) | Err(StoreError::Unavailable(_))), "{made:?}");
+        }
+    }
+    assert_eq!(partitions::missing(&known(&store).await, tomorrow), []);
+    assert_eq!(in_default(&store).await, 0);
+    assert_eq!(issued(&store).await.len(), 3);
+    let jti = jti(tomorrow, 2);
+    assert!(tokens::by_jti(&mut store.read().await.unwrap(), jti).await.unwrap().is_some());
+}
