@@ -36,8 +36,8 @@ const EXCHANGE: Duration = Duration::from_secs(1);
 const MEASURE: Duration = Duration::from_secs(5);
 /// How often something is pruned.
 const PRUNE: Duration = Duration::from_secs(60);
-/// Most rows of one table in one go.
-const SLICE: u32 = 10_000;
+/// Most rows of one table in one go: who writes to SQLite waits for it.
+const SLICE: u32 = 1_000;
 /// Batches are kept whole for so many seconds, and their heads for so many.
 const BATCHES: i64 = 15 * 60;
 const HEADS: i64 = 7 * 86_400;
@@ -124,8 +124,8 @@ fn names(jws: &str) -> Option<[usize; 3]> {
     Some([document.roots, document.feed_keys, document.token_keys].map(|set| set.keys.len()))
 }
 
-/// Days ahead get their partitions, and those of which nothing is to be kept any more are dropped.
-/// Several replicas may do so at once.
+/// The days ahead get their partitions, and what is to be kept no longer goes with its own. Several
+/// replicas may do so at once.
 async fn turn_partitions(app: &App) -> Result<(), StoreError> {
     if app.store.is_embedded() {
         return Ok(());
@@ -134,7 +134,9 @@ async fn turn_partitions(app: &App) -> Result<(), StoreError> {
     let known = partitions::all(&mut session).await?;
     let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
     drop(session);
-    for partition in partitions::missing(&known, now) {
+    // Some forty at most, however long they are kept: a statement that cannot tell opens each.
+    let days = u64::from(app.config.token_retention.div_ceil(32));
+    for partition in partitions::missing(&known, now, days) {
         let mut tx = app.store.begin(Lock::Admin).await?;
         if partitions::make(&mut tx, partition).await? {
             tx.commit().await?;
@@ -144,7 +146,7 @@ async fn turn_partitions(app: &App) -> Result<(), StoreError> {
         let mut tx = app.store.begin(Lock::Admin).await?;
         if partitions::drop(&mut tx, partition).await? {
             tx.commit().await?;
-            tracing::info!(?partition, "tokens of a day are kept no longer");
+            tracing::info!(?partition, "records of tokens are kept no longer");
         }
     }
     Ok(())
@@ -157,7 +159,7 @@ fn kept(app: &App) -> i64 {
 
 /// A slice at a time, so that others have their turn in between, until nothing is left to prune.
 async fn prune_all(app: &App) -> Result<(), PublishError> {
-    // Where that fails, rows are deleted one by one.
+    // Where that fails, tokens lie in the default partition and are deleted there.
     log(turn_partitions(app).await);
     while !app.shutdown.is_cancelled() {
         let mut tx = app.store.begin(Lock::Admin).await?;
@@ -166,7 +168,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             deny_entries::prune(&mut tx, now - OVER, SLICE).await?,
             deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?,
             deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
-            tokens::prune(&mut tx, forgotten(app, now), SLICE).await?,
+            tokens::prune(&mut tx, now - kept(app), SLICE).await?,
             idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?,
             verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
@@ -180,13 +182,6 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
         }
     }
     Ok(())
-}
-
-/// The time before which records of tokens are deleted one by one: where there are partitions, the
-/// beginning of a day, for what is of that day goes with it.
-fn forgotten(app: &App, now: i64) -> i64 {
-    let before = now - kept(app);
-    if app.store.is_embedded() { before } else { before - before.rem_euclid(DAY) }
 }
 
 /// Looks at the credentials of clients with live tokens, off the path of any request, and ends

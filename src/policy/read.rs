@@ -218,8 +218,14 @@ env = \"prod\"
             names.push(policy.name().name().to_owned());
         }
         names.sort();
-        let expected =
-            ["chat-assistant", "document-summaries", "embeddings", "gateway", "security-team"];
+        let expected = [
+            "chat-assistant",
+            "document-summaries",
+            "embeddings",
+            "gateway",
+            "security-team",
+            "tenant-operators",
+        ];
         assert_eq!(names, expected);
     }
 }

@@ -1,5 +1,5 @@
-//! The days of Postgres' `tokens`, a partition each: made ahead, dropped once nothing in them is to be
-//! kept. SQLite has none.
+//! The partitions of Postgres' `tokens`, of a day or some days each: made ahead, dropped once nothing in
+//! them is to be kept. SQLite has none.
 //!
 //! No mint depends on it: what finds no partition lies in the default one, where it is deleted row by
 //! row. And no mint fails by it: nothing here waits, or keeps others waiting, for as long as a mint
@@ -8,7 +8,7 @@
 use super::column::floor;
 use super::session::heard;
 use super::{Conn, Session, StoreError, Tx};
-use chrono::{Days, NaiveDate};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 /// So many days ahead there are partitions.
@@ -20,13 +20,13 @@ const MOST_LEFT: i64 = 50_000;
 /// The advisory lock of the one replica that does this: "parts" in ASCII.
 const PARTITIONS: i64 = 0x70_61_72_74_73;
 
-/// A partition of `tokens`.
+/// A partition of `tokens`: those issued on some days, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Partition {
-    /// All tokens from before this day: those of the time when there were no others.
-    Before(NaiveDate),
-    /// Those of one day, in UTC.
-    Of(NaiveDate),
+pub struct Partition {
+    /// The first day; `None`: from the beginning, when there were no others.
+    pub from: Option<NaiveDate>,
+    /// The first day after it.
+    pub until: NaiveDate,
 }
 
 /// Those that there are.
@@ -34,31 +34,37 @@ pub enum Partition {
 /// # Errors
 /// As any statement.
 pub async fn all(from: &mut impl Session) -> Result<Vec<Partition>, StoreError> {
-    let Conn::Postgres(c) = from.conn() else { return Ok(Vec::new()) };
-    let sql = "SELECT relname::text FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid \
-               WHERE inhparent = 'tokens'::regclass ORDER BY relname";
-    let names: Vec<String> = heard(sqlx::query_scalar(sql).fetch_all(c)).await?;
-    Ok(names.iter().filter_map(|name| Partition::named(name)).collect())
+    match from.conn() {
+        Conn::Sqlite(_) => Ok(Vec::new()),
+        Conn::Postgres(c) => known(c).await,
+    }
 }
 
-/// The partitions that are missing from the day of `now` (seconds) on.
+/// The partitions, of so many days each, that are missing from the day of `now` (seconds) on.
 #[must_use]
-pub fn missing(known: &[Partition], now: i64) -> Vec<Partition> {
-    let Some(today) = day(now) else { return Vec::new() };
-    let days = (0..=AHEAD).filter_map(|days| today.checked_add_days(Days::new(days)));
-    let is_missing = |day: &NaiveDate| {
-        !known.iter().any(|partition| match partition {
-            Partition::Before(first) => day < first,
-            Partition::Of(other) => day == other,
-        })
-    };
-    days.filter(is_missing).map(Partition::Of).collect()
+pub fn missing(known: &[Partition], now: i64, days: u64) -> Vec<Partition> {
+    let later = |day: NaiveDate, days| day.checked_add_days(Days::new(days)).unwrap_or(day);
+    let mut day = DateTime::from_timestamp(now, 0).unwrap_or_default().date_naive();
+    let last = later(day, AHEAD);
+    let mut missing = Vec::new();
+    while day <= last {
+        if let Some(known) = known.iter().find(|partition| partition.covers(day)) {
+            day = known.until;
+            continue;
+        }
+        let next = known.iter().filter_map(|partition| partition.from).filter(|from| *from > day);
+        let until = next.chain([later(day, days.max(1))]).min();
+        let Some(until) = until.filter(|until| *until > day) else { break };
+        missing.push(Partition { from: Some(day), until });
+        day = until;
+    }
+    missing
 }
 
 /// The partitions in which there is nothing of `before` (seconds) or later.
 #[must_use]
 pub fn outdated(known: &[Partition], before: i64) -> Vec<Partition> {
-    known.iter().copied().filter(|partition| partition.end() <= before).collect()
+    known.iter().copied().filter(|partition| seconds(partition.until) <= before).collect()
 }
 
 /// Makes one; says whether it did. Not while another replica is at it, and not where too much lies in
@@ -67,26 +73,28 @@ pub fn outdated(known: &[Partition], before: i64) -> Vec<Partition> {
 /// # Errors
 /// As any statement; where others are in the way for long, too.
 pub async fn make(tx: &mut Tx, partition: Partition) -> Result<bool, StoreError> {
-    let Conn::Postgres(c) = tx.conn() else { return Ok(false) };
-    if !is_alone(c).await? || exists(c, partition).await? {
+    let (Conn::Postgres(c), Some(from)) = (tx.conn(), partition.from) else { return Ok(false) };
+    if !is_alone(c).await? || known(c).await?.iter().any(|other| other.overlaps(&partition)) {
         return Ok(false);
     }
-    let (name, from, to) = (partition.name(), hex(partition.start()), hex(partition.end()));
+    let (name, from, until) = (partition.name(), hex(from), hex(partition.until));
     let left =
         format!("SELECT count(*) FROM (SELECT 1 FROM tokens_default LIMIT {MOST_LEFT}) AS d");
-    let misplaced = format!("tokens_default WHERE jti >= '{from}' AND jti < '{to}'");
+    let misplaced = format!("tokens_default WHERE jti >= '{from}' AND jti < '{until}'");
     let few = MOST_MOVED + 1;
     let moving = format!("SELECT count(*) FROM (SELECT 1 FROM {misplaced} LIMIT {few}) AS d");
     if number(c, left).await? >= MOST_LEFT || number(c, moving.clone()).await? > MOST_MOVED {
         return Ok(false);
     }
     run(c, format!("CREATE TABLE {name} (LIKE tokens INCLUDING ALL)")).await?;
+    // From here on others wait, a mint for half a second.
+    run(c, "SET LOCAL statement_timeout = '300ms'".to_owned()).await?;
     if number(c, moving).await? > 0 {
         run(c, "LOCK TABLE tokens_default IN ACCESS EXCLUSIVE MODE".to_owned()).await?;
         let moved = format!("WITH moved AS (DELETE FROM {misplaced} RETURNING *)");
         run(c, format!("{moved} INSERT INTO {name} SELECT * FROM moved")).await?;
     }
-    let range = format!("FOR VALUES FROM ('{from}') TO ('{to}')");
+    let range = format!("FOR VALUES FROM ('{from}') TO ('{until}')");
     run(c, format!("ALTER TABLE tokens ATTACH PARTITION {name} {range}")).await?;
     Ok(true)
 }
@@ -97,7 +105,7 @@ pub async fn make(tx: &mut Tx, partition: Partition) -> Result<bool, StoreError>
 /// As [`make`].
 pub async fn drop(tx: &mut Tx, partition: Partition) -> Result<bool, StoreError> {
     let Conn::Postgres(c) = tx.conn() else { return Ok(false) };
-    if !is_alone(c).await? || !exists(c, partition).await? {
+    if !is_alone(c).await? || !known(c).await?.contains(&partition) {
         return Ok(false);
     }
     run(c, format!("DROP TABLE {}", partition.name())).await?;
@@ -105,65 +113,52 @@ pub async fn drop(tx: &mut Tx, partition: Partition) -> Result<bool, StoreError>
 }
 
 impl Partition {
+    fn covers(&self, day: NaiveDate) -> bool {
+        self.from.is_none_or(|from| from <= day) && day < self.until
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.from.is_none_or(|from| from < other.until)
+            && other.from.is_none_or(|from| from < self.until)
+    }
+
     fn named(name: &str) -> Option<Self> {
-        let name = name.strip_prefix("tokens_")?;
         let day = |text| NaiveDate::parse_from_str(text, "%Y%m%d").ok();
-        match name.strip_prefix("before_") {
-            Some(text) => day(text).map(Self::Before),
-            None => day(name).map(Self::Of),
-        }
+        let (from, until) = name.strip_prefix("tokens_")?.split_once('_')?;
+        let from = if from == "before" { None } else { Some(day(from)?) };
+        Some(Self { from, until: day(until)? })
     }
 
-    /// Letters and digits only.
-    fn name(self) -> String {
-        match self {
-            Self::Before(day) => format!("tokens_before_{}", day.format("%Y%m%d")),
-            Self::Of(day) => format!("tokens_{}", day.format("%Y%m%d")),
-        }
+    /// Letters, digits and `_` only.
+    fn name(&self) -> String {
+        let from = self.from.map_or("before".to_owned(), |from| from.format("%Y%m%d").to_string());
+        format!("tokens_{from}_{}", self.until.format("%Y%m%d"))
     }
-
-    /// Seconds; nothing in it is older.
-    fn start(self) -> i64 {
-        match self {
-            Self::Before(_) => 0,
-            Self::Of(day) => seconds(day),
-        }
-    }
-
-    /// Seconds; everything in it is older.
-    fn end(self) -> i64 {
-        match self {
-            Self::Before(day) => seconds(day),
-            Self::Of(day) => seconds(day) + 86_400,
-        }
-    }
-}
-
-fn day(now: i64) -> Option<NaiveDate> {
-    chrono::DateTime::from_timestamp(now, 0).map(|at| at.date_naive())
 }
 
 fn seconds(day: NaiveDate) -> i64 {
-    day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()
+    day.and_time(NaiveTime::MIN).and_utc().timestamp()
 }
 
-/// The least `jti` of a second, as a literal.
-fn hex(second: i64) -> String {
-    let digits: String = floor(second * 1000).iter().map(|byte| format!("{byte:02x}")).collect();
+/// The least `jti` of a day, as a literal.
+fn hex(day: NaiveDate) -> String {
+    let least = floor(seconds(day) * 1000);
+    let digits: String = least.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("\\x{digits}")
 }
 
-/// Takes the lock, unless another replica has it; from here on nothing waits for long.
-async fn is_alone(c: &mut PgConnection) -> Result<bool, StoreError> {
-    let sql = "SELECT set_config('lock_timeout', '200ms', true), \
-               set_config('statement_timeout', '300ms', true), pg_try_advisory_xact_lock($1)";
-    let answer = heard(sqlx::query_as(sql).bind(PARTITIONS).fetch_one(c)).await;
-    answer.map(|(_, _, is_alone): (String, String, bool)| is_alone)
+async fn known(c: &mut PgConnection) -> Result<Vec<Partition>, StoreError> {
+    let sql = "SELECT relname::text FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid \
+               WHERE inhparent = 'tokens'::regclass ORDER BY relname";
+    let names: Vec<String> = heard(sqlx::query_scalar(sql).fetch_all(c)).await?;
+    Ok(names.iter().filter_map(|name| Partition::named(name)).collect())
 }
 
-async fn exists(c: &mut PgConnection, partition: Partition) -> Result<bool, StoreError> {
-    let sql = "SELECT to_regclass($1) IS NOT NULL";
-    heard(sqlx::query_scalar(sql).bind(partition.name()).fetch_one(c)).await
+/// Takes the lock, unless another replica has it; from here on nothing waits for others for long.
+async fn is_alone(c: &mut PgConnection) -> Result<bool, StoreError> {
+    let sql = "SELECT set_config('lock_timeout', '200ms', true), pg_try_advisory_xact_lock($1)";
+    let answer = heard(sqlx::query_as(sql).bind(PARTITIONS).fetch_one(c)).await;
+    answer.map(|(_, is_alone): (String, bool)| is_alone)
 }
 
 async fn number(c: &mut PgConnection, sql: String) -> Result<i64, StoreError> {

@@ -281,13 +281,27 @@ pub async fn clients_with_live(
         .await?))
 }
 
-/// Forgets the oldest of those issued before `before` (seconds), `limit` at most; says how many.
+/// Forgets the oldest of those issued before `before` (seconds), `limit` at most; says how many. What
+/// lies in a partition of its days goes with that ([`super::partitions`]).
 ///
 /// # Errors
 /// As any statement.
 pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM tokens WHERE jti IN \
-               (SELECT jti FROM tokens WHERE jti < $1 ORDER BY jti LIMIT $2)";
+    macro_rules! oldest_of {
+        ($table:literal) => {
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE jti IN (SELECT jti FROM ",
+                $table,
+                " WHERE jti < $1 ORDER BY jti LIMIT $2)"
+            )
+        };
+    }
+    let sql = match tx.conn() {
+        Conn::Sqlite(_) => oldest_of!("tokens"),
+        Conn::Postgres(_) => oldest_of!("tokens_default"),
+    };
     Ok(on!(tx, |c| sqlx::query(sql)
         .bind(floor(before * 1000).to_vec())
         .bind(i64::from(limit))

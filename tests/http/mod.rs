@@ -15,6 +15,7 @@ mod rates;
 mod raw;
 mod receipts;
 mod recorder;
+mod retention;
 mod revoke;
 mod selectors;
 mod serve;

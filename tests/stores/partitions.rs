@@ -2,15 +2,22 @@
 
 use super::tokens::{store_all, token};
 use super::{Fresh, jti};
+use crate::harness::until::until;
+use chrono::Days;
 use scrip::clock;
 use scrip::store::partitions::{self, Partition};
 use scrip::store::tokens::{self, Matching, Span};
 use scrip::store::{Lock, StoreError};
+use std::time::Duration;
 
 const DAY: i64 = 86_400;
 
 async fn known(store: &Fresh) -> Vec<Partition> {
     partitions::all(&mut store.read().await.unwrap()).await.unwrap()
+}
+
+fn missing(known: &[Partition], now: i64) -> Vec<Partition> {
+    partitions::missing(known, now, 1)
 }
 
 async fn make(store: &Fresh, partition: Partition) -> Result<bool, StoreError> {
@@ -27,11 +34,22 @@ async fn drop(store: &Fresh, partition: Partition) -> bool {
     dropped
 }
 
+/// The same, however busy the machine is.
+async fn made(store: &Fresh, partition: Partition) -> bool {
+    until("it is made or left", Duration::from_secs(30), async || {
+        match make(store, partition).await {
+            Err(StoreError::Unavailable(_)) => None,
+            other => Some(other.unwrap()),
+        }
+    })
+    .await
+}
+
 /// Makes all that are missing at `now`; says how many.
 async fn make_all(store: &Fresh, now: i64) -> usize {
-    let missing = partitions::missing(&known(store).await, now);
+    let missing = missing(&known(store).await, now);
     for partition in &missing {
-        assert!(make(store, *partition).await.unwrap(), "{partition:?}");
+        assert!(made(store, *partition).await, "{partition:?}");
     }
     missing.len()
 }
@@ -57,7 +75,7 @@ async fn sqlite_has_no_partitions() {
     let store = Fresh::sqlite().await;
     assert_eq!(known(&store).await, []);
     let mut tx = store.begin(Lock::Admin).await.unwrap();
-    let one = partitions::missing(&[], tomorrow())[0];
+    let one = missing(&[], tomorrow())[0];
     assert!(!partitions::make(&mut tx, one).await.unwrap());
     assert!(!partitions::drop(&mut tx, one).await.unwrap());
 }
@@ -66,7 +84,7 @@ async fn sqlite_has_no_partitions() {
 async fn each_day_has_a_partition_ahead_and_old_ones_go_whole() {
     let store = Fresh::postgres().await;
     let (before, tomorrow) = (known(&store).await, tomorrow());
-    assert!(matches!(before[..], [Partition::Before(_)]), "{before:?}");
+    assert!(matches!(before[..], [Partition { from: None, .. }]), "{before:?}");
     assert_eq!(make_all(&store, tomorrow - 1).await, 7, "today is in the one of before");
     assert_eq!(make_all(&store, tomorrow - 1).await, 0);
     assert_eq!(make_all(&store, tomorrow).await, 1);
@@ -105,25 +123,26 @@ async fn what_came_before_its_partition_is_moved_there_unless_it_is_much() {
     store_all(&store, &much).await;
     assert_eq!(in_default(&store).await, 2003);
 
-    let missing = partitions::missing(&known(&store).await, tomorrow);
-    assert!(make(&store, missing[0]).await.unwrap());
+    let missing = missing(&known(&store).await, tomorrow);
+    assert!(made(&store, missing[0]).await);
     assert_eq!(in_default(&store).await, 2001, "two are where they belong");
-    assert!(!make(&store, missing[1]).await.unwrap(), "so many stay where they are");
+    assert!(!made(&store, missing[1]).await, "so many stay where they are");
     assert_eq!(in_default(&store).await, 2001);
-    assert!(make(&store, missing[2]).await.unwrap(), "which is in nobody's way");
+    assert!(made(&store, missing[2]).await, "which is in nobody's way");
     let mut reader = store.read().await.unwrap();
     for token in late.iter().chain(&much[..1]) {
         assert_eq!(tokens::by_jti(&mut reader, token.jti).await.unwrap().as_ref(), Some(token));
     }
     let mut tx = store.begin(Lock::Admin).await.unwrap();
-    assert_eq!(tokens::prune(&mut tx, tomorrow + 2 * DAY, 9999).await.unwrap(), 2003);
+    let deleted = tokens::prune(&mut tx, tomorrow + 2 * DAY, 9999).await.unwrap();
+    assert_eq!(deleted, 2001, "the others go with their day");
 }
 
 #[tokio::test]
 async fn two_replicas_and_a_mint_are_in_nobodys_way() {
     let store = Fresh::postgres().await;
     let tomorrow = tomorrow();
-    let missing = partitions::missing(&known(&store).await, tomorrow);
+    let missing = missing(&known(&store).await, tomorrow);
 
     // The other one is at it.
     let mut other = store.begin(Lock::Admin).await.unwrap();
@@ -142,21 +161,44 @@ async fn two_replicas_and_a_mint_are_in_nobodys_way() {
     let refused = make(&store, missing[1]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     mint.commit().await.unwrap();
-    assert!(make(&store, missing[1]).await.unwrap());
+    assert!(made(&store, missing[1]).await);
 
     let both = async || {
         let makes = missing[2..].iter().map(|partition| make(&store, *partition));
         futures_util::future::join_all(makes.chain(missing[2..].iter().map(|p| make(&store, *p))))
             .await
     };
-    for _ in 0..missing.len() {
+    until("all are made", Duration::from_secs(30), async || {
         for made in both().await {
             assert!(matches!(made, Ok(_) | Err(StoreError::Unavailable(_))), "{made:?}");
         }
-    }
-    assert_eq!(partitions::missing(&known(&store).await, tomorrow), []);
+        self::missing(&known(&store).await, tomorrow).is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(partitions::missing(&known(&store).await, tomorrow, 1), []);
     assert_eq!(in_default(&store).await, 0);
     assert_eq!(issued(&store).await.len(), 3);
     let jti = jti(tomorrow, 2);
     assert!(tokens::by_jti(&mut store.read().await.unwrap(), jti).await.unwrap().is_some());
+}
+
+#[test]
+fn the_longer_tokens_are_kept_the_more_days_a_partition_has() {
+    let now = tomorrow();
+    let days = |known: &[Partition], days| -> Vec<(i64, i64)> {
+        let today = chrono::DateTime::from_timestamp(now, 0).unwrap().date_naive();
+        let from_today = |day: chrono::NaiveDate| (day - today).num_days();
+        let missing = partitions::missing(known, now, days);
+        missing.iter().map(|p| (from_today(p.from.unwrap()), from_today(p.until))).collect()
+    };
+    assert_eq!(days(&[], 1), (0..8).map(|day| (day, day + 1)).collect::<Vec<_>>());
+    assert_eq!(days(&[], 5), [(0, 5), (5, 10)]);
+    assert_eq!(days(&[], 0).len(), 8);
+    // The setting has changed since: nothing overlaps, and no day is left out.
+    let known = partitions::missing(&[], now + 2 * DAY, 3);
+    let first = known[0].from.unwrap();
+    let before = Partition { from: None, until: first - Days::new(1) };
+    assert_eq!(days(&known[..1], 4), [(0, 2), (5, 9)]);
+    assert_eq!(days(&[before, known[0]], 1), [(1, 2), (5, 6), (6, 7), (7, 8)]);
+    assert_eq!(days(&[Partition { from: None, until: first + Days::new(90) }], 1), []);
 }

@@ -246,3 +246,22 @@ async fn nobody_widens_what_they_have_by_any_way_round() {
     let why = registrar.apply("acme/gateway", other).await.problem(403, "insufficient-scope");
     assert!(why.contains("`another`"), "{why}");
 }
+
+#[tokio::test]
+async fn a_confined_verifier_sees_its_tenants_tokens_and_follows_nothing() {
+    let api = Api::start().await;
+    let (own, foreign) = (api.billing().await, api.client("beta/billing", terms()).await);
+    let (own, foreign) = (api.token(&own).await, api.token(&foreign).await);
+    let gateway = json!({
+        "audiences": ["self"], "scopes": ["scrip:feed"], "serves": ["llm-gateway"], "env": "scrip",
+        "admin_tenant": "acme",
+    });
+    let gateway = api.client("acme/gateway", gateway).await;
+    assert!(api.is_active(&gateway, &own.jwt).await);
+    assert!(!api.is_active(&gateway, &foreign.jwt).await);
+    for path in ["/v1/deny/snapshot", "/v1/deny/stream"] {
+        let request = api.request(Method::GET, path);
+        let refused = Reply::to(request.basic_auth(&gateway.id, Some(&gateway.secret))).await;
+        refused.problem(403, "confined");
+    }
+}
