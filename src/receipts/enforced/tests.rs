@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::Policy;
 
 const OLD: &str = "01a1e000-0000-7abc-9def-0123456789ab";
 const EPOCH: &str = "01a1e001-0000-7abc-9def-0123456789ab";
@@ -116,13 +117,13 @@ fn absurd_terms_are_later_than_everything() {
         ..at(0)
     };
     assert_eq!(of_one(&case(Some(1300)), &absurd("deny"), None).by_ms, Some(1_300_000));
-    let key = of_one(&case(None), &absurd("allow-for"), None).to_json(&crate::caller::Reach::EVERYWHERE);
+    let key = of_one(&case(None), &absurd("allow-for"), None).to_json(&Reach::EVERYWHERE);
     assert_eq!(key["by"], "9999-12-31T23:59:59Z");
 }
 
 #[test]
 fn times_have_a_fraction_where_they_have_one() {
-    let enforced = of_one(&case(Some(1300)), &at(7), Some(1_010_250)).to_json(&crate::caller::Reach::EVERYWHERE);
+    let enforced = of_one(&case(Some(1300)), &at(7), Some(1_010_250)).to_json(&Reach::EVERYWHERE);
     assert_eq!(
         enforced,
         json!({"all": true, "by": "1970-01-01T00:16:50.250Z", "verifiers": [{
@@ -131,4 +132,21 @@ fn times_have_a_fraction_where_they_have_one() {
         }]})
     );
     assert_eq!(shown(1_076_000), "1970-01-01T00:17:56Z");
+}
+
+#[test]
+fn who_is_confined_is_told_what_is_so_and_of_its_own_by_name() {
+    let told = |client: &str| {
+        let verifier = Verifier { client: client.to_owned(), ..at(6) };
+        let policy = json!({
+            "name": "acme/x", "audiences": ["self"], "scopes": ["scrip:revoke"], "env": "scrip",
+            "admin_tenant": "acme",
+        });
+        let policy = Policy::from_json(policy.to_string().as_bytes()).unwrap();
+        of_one(&case(Some(1300)), &verifier, None).to_json(&Reach::of(&policy))
+    };
+    let (own, foreign) = (told("acme/gateway"), told("beta/gateway"));
+    assert_eq!(own["verifiers"].as_array().unwrap().len(), 1);
+    assert_eq!(foreign["verifiers"], json!([]));
+    assert_eq!((&foreign["all"], &foreign["by"]), (&json!(false), &own["by"]));
 }
