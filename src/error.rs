@@ -380,6 +380,13 @@ both! {
         NotRecorded::Busy | NotRecorded::Cut | NotRecorded::NoKey => {
             Failure::unavailable("no token can be recorded at the moment", 1).because(error)
         }
+        NotRecorded::Quota(exhausted) => {
+            let mut failure = Failure::new(
+                StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", exhausted.to_string(),
+            );
+            failure.retry_after = Some(exhausted.retry_after);
+            failure
+        }
         NotRecorded::Ended => Unproved::Wrong.into(),
         NotRecorded::KeyReused | NotRecorded::NotRepeatable => Failure::new(
             StatusCode::CONFLICT, "invalid_request", error.to_string(),

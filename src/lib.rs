@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod deny;
 pub mod error;
+pub mod escrow;
 pub mod introspect;
 pub mod metrics;
 pub mod mint;

@@ -57,7 +57,8 @@ struct Reply<'r> {
 /// 200 the token; 400 `invalid_request`, `invalid_scope`, `invalid_target`,
 /// `invalid_authorization_details`, `unauthorized_client`, `unsupported_grant_type`; 401
 /// `invalid_client`; 409 `invalid_request` for a reused `Idempotency-Key`; 413, 415 problem
-/// documents; 429 `temporarily_unavailable` where it is asked too often; 503
+/// documents; 429 `temporarily_unavailable` where it is asked too often, or too little is left of the
+/// client's quota; 503
 /// `temporarily_unavailable`.
 ///
 /// # Errors
@@ -183,6 +184,7 @@ impl Refused {
             Self::NotRecorded(NotRecorded::KeyReused | NotRecorded::NotRepeatable) => {
                 "invalid_request"
             }
+            Self::NotRecorded(NotRecorded::Quota(_)) => "quota",
             Self::TooOften(_) | Self::Store(_) | Self::NotRecorded(_) => "temporarily_unavailable",
         }
     }

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use scrip_token::json::present;
 use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub use beyond::Beyond;
 pub use denial::Denial;
@@ -32,6 +32,7 @@ pub use replay::{Asked, Changes, Example, Kind, Replay, replay};
 pub use rules::{OPERATOR_ENV, SELF_AUDIENCE};
 pub use scope::{OPERATOR_SCOPES, ScopeGrant};
 
+use crate::escrow::Quota;
 use crate::rates::Rate;
 use crate::strict::{budget, object, object_if_present};
 use scrip_token::limits::{DEFAULT_LIFETIME, MAX_LIFETIME};
@@ -114,8 +115,12 @@ struct Terms {
     serves: Vec<String>,
     #[serde(default, deserialize_with = "object", skip_serializing_if = "Defaults::is_empty")]
     defaults: Defaults,
-    #[serde(default, skip_serializing)]
-    quota: NotEnforced,
+    #[serde(
+        default,
+        deserialize_with = "object_if_present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    quota: Option<Quota>,
     #[serde(
         default,
         deserialize_with = "object_if_present",
@@ -157,16 +162,5 @@ struct Defaults {
 impl Defaults {
     fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// A member that has a meaning but no enforcement yet. It is refused by name: a limit that its
-/// author believes in and that nothing holds is worse than none.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct NotEnforced;
-
-impl<'de> Deserialize<'de> for NotEnforced {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("not supported by this version"))
     }
 }

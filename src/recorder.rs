@@ -3,7 +3,10 @@
 //! What arrives while a commit runs is the next group; there is no timer. Under the mint's lock a
 //! group reads the database's time, re-reads who is enabled, which cuts there are and which
 //! versions of credentials have ended, and picks the signing key. A token that would be dated at
-//! or before a matching cut waits until after it; it is never dated back.
+//! or before a matching cut waits until after it; it is never dated back. A token under a quota has
+//! its budget in escrow by the same commit.
+
+pub mod quotas;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -22,6 +25,7 @@ use crate::store::idempotency::Used;
 use crate::store::{self, Lock, Store, StoreError, Tx};
 use crate::store::{clients, credentials, deny_entries, idempotency, tokens};
 use crate::{audit, clock, random, signer};
+use quotas::{Exhausted, Quotas};
 
 /// Most mints in one commit.
 const MAX_GROUP: usize = 256;
@@ -112,6 +116,9 @@ pub enum NotRecorded {
     /// The token of the first request has expired or was revoked.
     #[error("the token of this Idempotency-Key has expired or was revoked")]
     NotRepeatable,
+    /// The client's quota has less left than the token would take.
+    #[error(transparent)]
+    Quota(#[from] Exhausted),
 }
 
 impl From<StoreError> for NotRecorded {
@@ -198,13 +205,17 @@ async fn settle(store: &Store, mut group: Vec<Pending>) {
 async fn commit(store: &Store, orders: Vec<Order>) -> Result<Vec<Settled>, StoreError> {
     let mut tx = store.begin(Lock::Mint).await?;
     let standing = Standing::read(&mut tx, &orders).await?;
+    let group = orders.iter().map(|order| &order.approved);
+    let mut quotas = Quotas::lock(&mut tx, group, standing.now()).await?;
     let mut rows = Rows::default();
     let mut settled = Vec::with_capacity(orders.len());
     for order in orders {
-        settled.push(standing.settle(&mut tx, order, &mut rows).await?);
+        settled.push(standing.settle(&mut tx, order, &mut quotas, &mut rows).await?);
     }
     rows.insert(&mut tx).await?;
+    let alerts = quotas.write(&mut tx, standing.now_ms.cast_signed()).await?;
     tx.commit().await?;
+    metrics::counter!("scrip_alerts_total", "of" => "quota.threshold").increment(alerts);
     Ok(settled)
 }
 
@@ -247,6 +258,7 @@ impl Standing {
         &self,
         tx: &mut Tx,
         order: Order,
+        quotas: &mut Quotas,
         rows: &mut Rows,
     ) -> Result<Settled, StoreError> {
         let now = self.now();
@@ -274,10 +286,19 @@ impl Standing {
 
         let kid = key.jwk.kid.clone();
         let jti = Jti::new(self.now_ms, random::bytes());
+        let taken = quotas.take(&order.approved);
         if let Some(repeat) = &order.repeat {
-            match self.claim(tx, client, repeat, jti, rows).await? {
+            let claimed = match &taken {
+                Ok(_) => self.claim(tx, client, repeat, jti, rows).await?,
+                // A key for which there is no token stays free for a time when there is room.
+                Err(_) => self.find(tx, client, repeat, rows).await?,
+            };
+            match claimed {
                 Claimed::First => {}
                 Claimed::Again(claims) => {
+                    if let Ok(Some(taken)) = taken {
+                        quotas.give_back(taken);
+                    }
                     rows.events.push(
                         audit::Event::new("mint", "repeated")
                             .actor(&claims.client_id)
@@ -289,12 +310,24 @@ impl Standing {
                     );
                     return Ok(Settled::Recorded(Recorded { claims: *claims, kid, now }));
                 }
-                Claimed::Never(why) => return Ok(Settled::Refused(why)),
+                Claimed::Never(why) => {
+                    if let Ok(Some(taken)) = taken {
+                        quotas.give_back(taken);
+                    }
+                    return Ok(Settled::Refused(why));
+                }
             }
         }
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(exhausted) => return Ok(Settled::Refused(exhausted.into())),
+        };
         let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);
         rows.add(&claims, &kid, &asked, address, request_id, self.now_ms)?;
+        if let Some(taken) = taken {
+            quotas.keep(taken, &claims);
+        }
         Ok(Settled::Recorded(Recorded { claims, kid, now }))
     }
 
@@ -319,10 +352,24 @@ impl Standing {
         if idempotency::insert(tx, &used).await? {
             return Ok(Claimed::First);
         }
+        match self.find(tx, client, repeat, rows).await? {
+            Claimed::First => Err(StoreError::Conflict),
+            claimed => Ok(claimed),
+        }
+    }
+
+    /// What an `Idempotency-Key` was used for.
+    async fn find(
+        &self,
+        tx: &mut Tx,
+        client: &str,
+        repeat: &RepeatKey,
+        rows: &Rows,
+    ) -> Result<Claimed, StoreError> {
         let Some(before) = idempotency::find(tx, client, ROUTE, &repeat.key).await? else {
-            return Err(StoreError::Conflict);
+            return Ok(Claimed::First);
         };
-        if before.digest != used.digest {
+        if before.digest != repeat.digest {
             return Ok(Claimed::Never(NotRecorded::KeyReused));
         }
         let Some(jti) = before.jti else { return Ok(Claimed::Never(NotRecorded::NotRepeatable)) };

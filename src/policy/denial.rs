@@ -56,6 +56,9 @@ pub enum Denial {
         /// Granted at most.
         most: u64,
     },
+    /// No budget of tokens was asked for, and the policy, which has a quota, has none to give.
+    #[error("a budget of tokens is required: the policy has a quota")]
+    NoBudget,
     /// A network that does not lie inside the policy's.
     #[error("network {cidr} does not lie inside those that the policy grants")]
     Cidr {
@@ -95,6 +98,7 @@ impl Denial {
             Self::Model { .. }
             | Self::NoModels
             | Self::Budget { .. }
+            | Self::NoBudget
             | Self::Cidr { .. }
             | Self::Bound { .. }
             | Self::Ttl { .. } => "invalid_authorization_details",

@@ -8,6 +8,7 @@ use scrip_token::{Budget, Cidr, Claims, Jti, ModelPattern, QualifiedName, Scopes
 
 use super::{Denial, Policy, SELF_AUDIENCE, ScopeGrant, Terms};
 use crate::caller::Caller;
+use crate::escrow::Quota;
 use crate::mint::request::MintRequest;
 
 /// Holds a request against a policy. What was asked for is granted whole or refused, never cut;
@@ -35,11 +36,13 @@ pub fn judge(
     let scope = scopes(request, terms)?;
     let models = models(request, terms)?;
     let budget = budget(request, terms)?;
+    let escrow = escrow(budget, terms)?;
     let cidrs = cidrs(caller, request, terms)?;
     let lifetime = lifetime(request, terms)?;
 
     let approved = Approved {
         lifetime,
+        escrow,
         claims: Claims {
             iss: issuer.to_owned(),
             sub: format!("client:{}", caller.client),
@@ -74,6 +77,7 @@ pub struct Approved {
     /// that what [`Approved::fits`] measures is what is signed.
     claims: Claims,
     lifetime: u64,
+    escrow: Option<(Quota, u64)>,
 }
 
 impl Approved {
@@ -111,6 +115,13 @@ impl Approved {
     #[must_use]
     pub fn lifetime(&self) -> u64 {
         self.lifetime
+    }
+
+    /// How many LLM tokens are to be moved from which quota into escrow; `None` where the policy has
+    /// no quota.
+    #[must_use]
+    pub fn escrow(&self) -> Option<(&Quota, u64)> {
+        self.escrow.as_ref().map(|(quota, tokens)| (quota, *tokens))
     }
 
     /// Checks the length of the token under a signature of so many bytes: 64 for ES256 and EdDSA
@@ -212,6 +223,17 @@ fn amount(
         }
         _ => Ok(asked.or(default).or(most)),
     }
+}
+
+/// Whoever has a quota names how much of it a token takes; more than all of it would never be there.
+fn escrow(budget: Budget, terms: &Terms) -> Result<Option<(Quota, u64)>, Denial> {
+    let Some(quota) = &terms.quota else { return Ok(None) };
+    let asked = budget.tokens.ok_or(Denial::NoBudget)?.get();
+    let most = quota.tokens.get();
+    if asked > most {
+        return Err(Denial::Budget { member: "tokens", asked, most });
+    }
+    Ok(Some((quota.clone(), asked)))
 }
 
 fn cidrs(

@@ -242,7 +242,7 @@ fn is_deserved(
         Denial::Ttl { asked: ttl, .. } => {
             asked["ttl"] == *ttl && (*ttl < 60 || Some(*ttl) > terms["ttl"]["max"].as_u64())
         }
-        Denial::ForeignPolicy | Denial::TooLong { .. } => false,
+        Denial::ForeignPolicy | Denial::NoBudget | Denial::TooLong { .. } => false,
     };
     prop_assert!(deserved, "{denial}");
     Ok(())

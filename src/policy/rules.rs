@@ -1,6 +1,10 @@
 //! What must hold for a policy beyond the types of its members.
 
-use scrip_token::limits::{MAX_CIDRS, MAX_LIFETIME, MAX_MODELS, MAX_SCOPES, MIN_LIFETIME};
+use std::num::NonZeroU64;
+
+use scrip_token::limits::{
+    MAX_CIDRS, MAX_INTEGER, MAX_LIFETIME, MAX_MODELS, MAX_SCOPES, MIN_LIFETIME,
+};
 use scrip_token::name::is_label;
 use scrip_token::{Budget, Cidr};
 
@@ -15,6 +19,8 @@ pub const OPERATOR_ENV: &str = "scrip";
 
 /// Most audiences in one list.
 const MAX_AUDIENCES: usize = 16;
+/// Most percentages of a quota at which an alert is raised.
+const MAX_ALERTS: usize = 8;
 
 /// Refuses terms that contradict themselves, or that grant what no token can carry.
 pub(super) fn check(terms: &Terms) -> Result<(), PolicyError> {
@@ -55,7 +61,27 @@ fn check_bounds(terms: &Terms) -> Result<(), PolicyError> {
         (MIN_LIFETIME..=ttl.max).contains(&ttl.default),
         "ttl.default",
         "is at least 60 seconds and not above `ttl.max`",
-    )
+    )?;
+    check_quota(terms)
+}
+
+/// One token never takes more than there is for all.
+fn check_quota(terms: &Terms) -> Result<(), PolicyError> {
+    let Some(quota) = &terms.quota else { return Ok(()) };
+    let Budget { tokens, .. } = terms.budget;
+    rule(quota.tokens.get() < MAX_INTEGER, "quota.tokens", "is below 2^53")?;
+    rule(
+        quota.alerts.len() <= MAX_ALERTS
+            && are_different(&quota.alerts)
+            && quota.alerts.iter().all(|percent| (1..=100).contains(percent)),
+        "quota.alerts",
+        "has at most 8 different percentages from 1 to 100",
+    )?;
+    let within = |tokens: Option<NonZeroU64>| tokens.is_none_or(|tokens| tokens <= quota.tokens);
+    rule(within(tokens), "budget.tokens", "is not above `quota.tokens`")?;
+    rule(within(terms.defaults.budget.tokens), "defaults.budget", "is not above `quota.tokens`")?;
+    let is_operators = terms.scopes.iter().any(ScopeGrant::is_operators);
+    rule(!is_operators, "quota", "goes with tokens for LLMs: no `scrip:` scope uses any")
 }
 
 fn check_defaults(terms: &Terms) -> Result<(), PolicyError> {
@@ -187,6 +213,8 @@ mod tests {
     #[test]
     fn what_no_token_can_carry_is_not_granted() {
         let names = |n: usize| (0..n).map(|i| format!("n{i}")).collect::<Vec<_>>();
+        let quota =
+            |alerts: Value| json!({"quota": {"tokens": 100, "window": "hour", "alerts": alerts}});
         let networks = |n: usize| (0..n).map(|i| format!("10.{i}.0.0/16")).collect::<Vec<_>>();
         for (members, member) in [
             (json!({}), None),
@@ -219,6 +247,22 @@ mod tests {
             (json!({"ttl": {"default": 59, "max": 600}}), Some("ttl.default")),
             (json!({"ttl": {"default": 601, "max": 600}}), Some("ttl.default")),
             (json!({"budget": {"tokens": (1_u64 << 53) - 1}}), None),
+            (json!({"quota": {"tokens": 100, "window": "day"}}), None),
+            (json!({"quota": {"tokens": 99, "window": "day"}}), Some("budget.tokens")),
+            (
+                json!({
+                    "budget": {"requests": 1}, "quota": {"tokens": 99, "window": "day"},
+                    "defaults": {"budget": {"tokens": 100}},
+                }),
+                Some("defaults.budget"),
+            ),
+            (json!({"quota": {"tokens": 1_u64 << 53, "window": "day"}}), Some("quota.tokens")),
+            (quota(json!([])), None),
+            (quota(json!([1, 2, 3, 4, 5, 6, 99, 100])), None),
+            (quota(json!([1, 2, 3, 4, 5, 6, 7, 8, 9])), Some("quota.alerts")),
+            (quota(json!([0])), Some("quota.alerts")),
+            (quota(json!([101])), Some("quota.alerts")),
+            (quota(json!([50, 50])), Some("quota.alerts")),
         ] {
             assert_eq!(refused(&members), member, "{members}");
         }
@@ -278,6 +322,7 @@ mod tests {
             assert_eq!(with("admin_tenant", json!(odd)), Some("admin_tenant"), "{odd}");
         }
         assert_eq!(refused(&json!({"admin_tenant": "acme"})), Some("admin_tenant"));
+        assert_eq!(with("quota", json!({"tokens": 100, "window": "day"})), Some("quota"));
         for scope in ["scrip:feed", "scrip:usage"] {
             assert_eq!(with("scopes", json!([scope])), Some("serves"));
             let serving = json!({

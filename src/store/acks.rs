@@ -1,7 +1,7 @@
 //! Every acknowledgement that moved a verifier further.
 
 use super::session::slice;
-use super::verifiers::Verifier;
+use super::verifiers::{Name, Verifier};
 use super::{Session, StoreError, Tx, on};
 use sqlx::QueryBuilder;
 
@@ -57,6 +57,26 @@ pub async fn arrivals(
                AND (a.epoch, a.seq) >= ($1, $2) ORDER BY a.epoch, a.seq LIMIT 1) AS at_ms \
                FROM verifiers v) AS first WHERE at_ms IS NOT NULL ORDER BY client, verifier";
     Ok(on!(from, |c| sqlx::query_as(sql).bind(epoch).bind(seq).fetch_all(c).await?))
+}
+
+/// The last place, (epoch, number), that a verifier acknowledged before `before_ms`, as far as that is
+/// remembered.
+///
+/// # Errors
+/// As any statement.
+pub async fn reached(
+    from: &mut impl Session,
+    (client, verifier): Name<'_>,
+    before_ms: i64,
+) -> Result<Option<(String, i64)>, StoreError> {
+    let sql = "SELECT epoch, seq FROM acks WHERE client = $1 AND verifier = $2 AND at_ms < $3 \
+               ORDER BY epoch DESC, seq DESC LIMIT 1";
+    Ok(on!(from, |c| sqlx::query_as(sql)
+        .bind(client)
+        .bind(verifier)
+        .bind(before_ms)
+        .fetch_optional(c)
+        .await?))
 }
 
 /// Forgets those of before `before_ms`, `limit` at most; says how many.

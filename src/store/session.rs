@@ -1,3 +1,4 @@
+use super::column::floor;
 use super::gate::Turn;
 use super::{StoreError, installation};
 use sqlx::pool::PoolConnection;
@@ -124,6 +125,21 @@ pub(super) async fn slice(
 ) -> Result<u64, StoreError> {
     Ok(on!(tx, |c| sqlx::query(sql)
         .bind(before)
+        .bind(i64::from(limit))
+        .execute(c)
+        .await?
+        .rows_affected()))
+}
+
+/// The same, where `$1` is the least UUIDv7 of `before` (seconds).
+pub(super) async fn slice_of_ids(
+    tx: &mut Tx,
+    sql: &'static str,
+    before: i64,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    Ok(on!(tx, |c| sqlx::query(sql)
+        .bind(floor(before * 1000).to_vec())
         .bind(i64::from(limit))
         .execute(c)
         .await?

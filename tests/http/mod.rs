@@ -11,6 +11,7 @@ mod limits;
 mod mint;
 mod ops;
 mod publish;
+mod quotas;
 mod rates;
 mod raw;
 mod receipts;

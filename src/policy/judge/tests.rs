@@ -248,3 +248,21 @@ fn es256() -> Vec<u8> {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     pair.serialize_der()
 }
+
+#[test]
+fn n47_whoever_has_a_quota_says_how_much_a_token_takes_of_it() {
+    let quota = json!({"tokens": 60_000, "window": "day"});
+    let judged = |members: Value, form: &str| {
+        let approved = judge(&caller(), &request(form), &policy(&members), ISSUER)?;
+        Ok(approved.escrow().map(|(quota, tokens)| (quota.tokens.get(), tokens)))
+    };
+    assert_eq!(judged(json!({}), "budget_tokens=9"), Ok(None));
+    assert_eq!(judged(json!({"quota": quota}), "budget_tokens=9"), Ok(Some((60_000, 9))));
+    assert_eq!(judged(json!({"quota": quota}), ""), Ok(Some((60_000, 5000))));
+
+    let open = json!({"quota": quota, "budget": {"requests": 9}, "defaults": {}});
+    assert_eq!(judged(open.clone(), ""), Err(Denial::NoBudget));
+    assert_eq!(judged(open.clone(), "budget_tokens=60000"), Ok(Some((60_000, 60_000))));
+    let beyond = Denial::Budget { member: "tokens", asked: 60_001, most: 60_000 };
+    assert_eq!(judged(open, "budget_tokens=60001"), Err(beyond));
+}

@@ -1,0 +1,239 @@
+//! Quotas of LLM tokens, and what is escrowed from them. Pure: no clock, no I/O.
+//!
+//! A token that is minted under a quota *reserves* its whole budget. Once it is settled, what was used
+//! of that counts as *spent* and the rest is *refunded*, to the window that it came from. What is used
+//! beyond it is an *overrun*, which is *carried* into the next window.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use chrono::{DateTime, Datelike, Months, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// How much LLM tokens all tokens of a client may use together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// In each window; below 2^53.
+    pub tokens: NonZeroU64,
+    /// How long that is to last.
+    pub window: Window,
+    /// What becomes of an escrow of which nothing is ever reported.
+    #[serde(default)]
+    pub unreported: Unreported,
+    /// At which percentages an alert is raised, once in each window.
+    #[serde(default = "usual_alerts")]
+    pub alerts: Vec<u64>,
+}
+
+fn usual_alerts() -> Vec<u64> {
+    vec![50, 80, 100]
+}
+
+/// A span of time with a quota of its own. Windows follow the calendar of UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Window {
+    /// From one full hour to the next.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+    /// From the first of a month to the next.
+    Month,
+    /// It has no end.
+    Lifetime,
+}
+
+impl Window {
+    /// When the window began that `at` lies in. Both in seconds since 1970; 0 for a lifetime.
+    #[must_use]
+    pub fn start(self, at: i64) -> i64 {
+        match self {
+            Self::Hour => at - at.rem_euclid(3600),
+            Self::Day => at - at.rem_euclid(86_400),
+            Self::Month => month(at).timestamp(),
+            Self::Lifetime => 0,
+        }
+    }
+
+    /// When the next window begins after the one that `at` lies in, in seconds; none after a lifetime.
+    #[must_use]
+    pub fn next(self, at: i64) -> Option<i64> {
+        match self {
+            Self::Hour => Some(self.start(at) + 3600),
+            Self::Day => Some(self.start(at) + 86_400),
+            Self::Month => {
+                Some(month(at).checked_add_months(Months::new(1)).unwrap_or_default().timestamp())
+            }
+            Self::Lifetime => None,
+        }
+    }
+
+    /// Which window pays, by its start, for an overrun of the one that began at `start` and that is
+    /// found out at `now`: the next one, or the present one where that is over already. A lifetime
+    /// pays for itself.
+    #[must_use]
+    pub fn liable(self, start: i64, now: i64) -> i64 {
+        self.next(start).map_or(start, |next| next.max(self.start(now)))
+    }
+}
+
+/// The beginning of a month, which is there for each time that a calendar can name.
+fn month(at: i64) -> DateTime<Utc> {
+    let date = DateTime::from_timestamp(at, 0).unwrap_or_default().date_naive();
+    date.with_day(1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc()
+}
+
+/// What becomes of an escrow of which nothing is ever reported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unreported {
+    /// It counts as used.
+    #[default]
+    Spent,
+    /// It counts as unused.
+    Released,
+}
+
+/// Texts as they stand in policies, in replies and in the database.
+macro_rules! written {
+    ($name:ident { $($variant:ident = $text:literal),+ }) => {
+        impl $name {
+            /// As it is written.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                match text.as_str() {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(text),
+                }
+            }
+        }
+    };
+}
+
+written!(Window { Hour = "hour", Day = "day", Month = "month", Lifetime = "lifetime" });
+written!(Unreported { Spent = "spent", Released = "released" });
+
+/// What has become of a client's quota in one window. LLM tokens, all of them.
+///
+/// `granted = reserved + spent + refunded` holds always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Balance {
+    /// Escrowed in this window, ever.
+    #[sqlx(try_from = "i64")]
+    pub granted: u64,
+    /// Of that: escrowed still.
+    #[sqlx(try_from = "i64")]
+    pub reserved: u64,
+    /// Of that: used, or taken to be.
+    #[sqlx(try_from = "i64")]
+    pub spent: u64,
+    /// Of that: returned.
+    #[sqlx(try_from = "i64")]
+    pub refunded: u64,
+    /// Used beyond what was granted.
+    #[sqlx(try_from = "i64")]
+    pub overrun: u64,
+    /// Overrun of earlier windows that this one pays for.
+    #[sqlx(try_from = "i64")]
+    pub carried: u64,
+}
+
+impl Balance {
+    /// What is not to be had any more.
+    #[must_use]
+    pub fn out(&self) -> u64 {
+        add(add(self.carried, self.reserved), self.spent)
+    }
+
+    /// What a quota has left; nothing where it was lowered below what is out.
+    #[must_use]
+    pub fn left(&self, quota: u64) -> u64 {
+        quota.saturating_sub(self.out())
+    }
+
+    /// Moves `tokens` into escrow.
+    ///
+    /// # Errors
+    /// What is left, where that is less; nothing has changed then.
+    pub fn reserve(&mut self, tokens: u64, quota: u64) -> Result<(), u64> {
+        let left = self.left(quota);
+        if tokens > left {
+            return Err(left);
+        }
+        self.granted = add(self.granted, tokens);
+        self.reserved = add(self.reserved, tokens);
+        Ok(())
+    }
+
+    /// Ends an escrow of `tokens`, of which `spent` were used.
+    pub fn settle(&mut self, tokens: u64, spent: u64) {
+        let spent = spent.min(tokens);
+        self.reserved = self.reserved.saturating_sub(tokens);
+        self.spent = add(self.spent, spent);
+        self.refunded = add(self.refunded, tokens - spent);
+    }
+
+    /// Notes what was used beyond what was granted.
+    pub fn overrun(&mut self, tokens: u64) {
+        self.overrun = add(self.overrun, tokens);
+    }
+
+    /// Charges what an earlier window overran.
+    pub fn carry(&mut self, tokens: u64) {
+        self.carried = add(self.carried, tokens);
+    }
+
+    /// Which of `alerts`, in percent of a quota, what is out has reached, beyond those up to `raised`.
+    pub fn reached<'a>(
+        &self,
+        quota: u64,
+        alerts: &'a [u64],
+        raised: u64,
+    ) -> impl Iterator<Item = u64> + use<'a> {
+        let out = u128::from(self.out()) * 100;
+        let reached = move |percent: &u64| out >= u128::from(quota) * u128::from(*percent);
+        alerts.iter().copied().filter(move |percent| *percent > raised && reached(percent))
+    }
+}
+
+/// Beyond what a database's integer holds nothing is counted.
+fn add(a: u64, b: u64) -> u64 {
+    a.saturating_add(b).min(i64::MAX.unsigned_abs())
+}
+
+/// What a token used of its escrow when that ended: what was reported, or all of it where silence
+/// counts as use.
+#[must_use]
+pub fn spent(tokens: u64, reported: u64, silence: Unreported) -> u64 {
+    match silence {
+        Unreported::Spent => tokens,
+        Unreported::Released => reported.min(tokens),
+    }
+}
+
+/// What a token has used beyond its escrow of `tokens`, or beyond what that was `settled` at: the rest
+/// has been returned by then.
+#[must_use]
+pub fn overrun(tokens: u64, settled: Option<u64>, reported: u64) -> u64 {
+    reported.saturating_sub(settled.unwrap_or(tokens))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! What is escrowed for each token: moved from a quota at its mint, settled after its end.
+
+use super::column::Bytes;
+use super::session::{heard, slice_of_ids};
+use super::{Conn, Session, StoreError, Tx, on, quotas};
+use crate::escrow::{Unreported, Window};
+use scrip_token::Jti;
+use sqlx::QueryBuilder;
+
+/// The escrow of one token. Times are seconds, amounts LLM tokens.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Escrow {
+    /// The token.
+    #[sqlx(try_from = "Bytes")]
+    pub jti: Jti,
+    /// Whose it is.
+    pub client: String,
+    /// The window that it came from.
+    #[sqlx(rename = "period", try_from = "String")]
+    pub window: Window,
+    /// When that began.
+    pub starts: i64,
+    /// The token's audience, whose ledgers count.
+    pub aud: String,
+    /// When the token expires.
+    pub exp: i64,
+    /// How much it is.
+    #[sqlx(try_from = "i64")]
+    pub tokens: u64,
+    /// What becomes of it where the audience has no ledger.
+    #[sqlx(try_from = "String")]
+    pub unreported: Unreported,
+    /// The epoch of the batch that ends the token early.
+    pub denied_epoch: Option<String>,
+    /// The number of that batch.
+    pub denied_seq: Option<i64>,
+    /// What it was settled at.
+    pub spent: Option<i64>,
+    /// When it was settled.
+    pub settled: Option<i64>,
+    /// What was used beyond it, and has been charged.
+    #[sqlx(try_from = "i64")]
+    pub overrun: u64,
+}
+
+impl Escrow {
+    /// The account that it came from.
+    #[must_use]
+    pub fn account(&self) -> quotas::Key {
+        (self.client.clone(), self.window, self.starts)
+    }
+}
+
+/// Records what a group of mints has moved into escrow, all or none.
+///
+/// # Errors
+/// [`StoreError::Conflict`] where a token has an escrow already.
+pub async fn insert_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreError> {
+    if escrows.is_empty() {
+        return Ok(());
+    }
+    match tx.conn() {
+        // A group of any size is one statement, planned once.
+        Conn::Postgres(c) => {
+            macro_rules! column {
+                ($escrow:ident => $value:expr) => {
+                    escrows.iter().map(|$escrow| $value).collect::<Vec<_>>()
+                };
+            }
+            let sql = "INSERT INTO escrows \
+                       (jti, client, period, starts, aud, exp, tokens, unreported, overrun) \
+                       SELECT *, 0 FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
+                       $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[])";
+            let insert = sqlx::query(sql)
+                .bind(column!(e => e.jti.as_bytes().as_slice()))
+                .bind(column!(e => e.client.as_str()))
+                .bind(column!(e => e.window.as_str()))
+                .bind(column!(e => e.starts))
+                .bind(column!(e => e.aud.as_str()))
+                .bind(column!(e => e.exp))
+                .bind(column!(e => e.tokens.cast_signed()))
+                .bind(column!(e => e.unreported.as_str()))
+                .execute(c);
+            heard(insert).await?;
+        }
+        Conn::Sqlite(c) => {
+            for escrows in escrows.chunks(1000) {
+                let mut query = QueryBuilder::new(
+                    "INSERT INTO escrows \
+                     (jti, client, period, starts, aud, exp, tokens, unreported, overrun) ",
+                );
+                query.push_values(escrows, |mut row, e| {
+                    row.push_bind(e.jti.as_bytes().as_slice())
+                        .push_bind(&e.client)
+                        .push_bind(e.window.as_str())
+                        .push_bind(e.starts)
+                        .push_bind(&e.aud)
+                        .push_bind(e.exp)
+                        .push_bind(e.tokens.cast_signed())
+                        .push_bind(e.unreported.as_str())
+                        .push_bind(0_i64);
+                });
+                query.build().execute(&mut *c).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those of these tokens, 1,000 at most, that have one, in order of their ids. Nobody else touches
+/// them until the transaction ends.
+///
+/// # Errors
+/// As any statement.
+pub async fn lock(tx: &mut Tx, jtis: &[Jti]) -> Result<Vec<Escrow>, StoreError> {
+    if jtis.is_empty() {
+        return Ok(Vec::new());
+    }
+    let locking = locking(tx, " FOR UPDATE");
+    Ok(on!(tx, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM escrows WHERE jti IN (");
+        let mut list = query.separated(", ");
+        for jti in jtis {
+            list.push_bind(jti.as_bytes().to_vec());
+        }
+        query.push(") ORDER BY jti").push(locking).build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// What Postgres has to be told, and SQLite, which lets one write at a time, has no word for.
+fn locking(tx: &mut Tx, words: &'static str) -> &'static str {
+    match tx.conn() {
+        Conn::Postgres(_) => words,
+        Conn::Sqlite(_) => "",
+    }
+}
+
+/// Which escrows of an audience are to be settled.
+#[derive(Clone, Copy, Debug)]
+pub enum Due<'a> {
+    /// Of tokens that expired before this second.
+    Expired(i64),
+    /// Of tokens that a batch up to this one, (epoch, number), ends.
+    Denied(&'a str, i64),
+}
+
+/// Takes escrows of an audience that are out and due, `limit` at most, for this transaction alone:
+/// those that another one has at the moment are passed over.
+///
+/// # Errors
+/// As any statement.
+pub async fn take(
+    tx: &mut Tx,
+    aud: &str,
+    due: Due<'_>,
+    limit: u32,
+) -> Result<Vec<Escrow>, StoreError> {
+    let locking = locking(tx, " FOR UPDATE SKIP LOCKED");
+    Ok(on!(tx, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM escrows WHERE settled IS NULL AND aud = ");
+        query.push_bind(aud);
+        match due {
+            Due::Expired(before) => {
+                query.push(" AND exp < ").push_bind(before).push(" ORDER BY exp LIMIT ")
+            }
+            Due::Denied(epoch, seq) => {
+                query.push(" AND denied_seq IS NOT NULL AND (denied_epoch, denied_seq) <= (");
+                query.push_bind(epoch).push(", ").push_bind(seq);
+                query.push(") ORDER BY denied_epoch, denied_seq LIMIT ")
+            }
+        };
+        query.push_bind(i64::from(limit)).push(locking).build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// Writes what escrows were settled at, when, and what was used beyond them; 1,000 at most, which
+/// [`lock`] or [`take`] has given.
+///
+/// # Errors
+/// As any statement.
+pub async fn put_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreError> {
+    if escrows.is_empty() {
+        return Ok(());
+    }
+    on!(tx, |c| {
+        let mut query = QueryBuilder::new("WITH done (jti, spent, settled, overrun) AS (");
+        query.push_values(escrows, |mut row, e| {
+            row.push_bind(e.jti.as_bytes().as_slice())
+                .push_bind(e.spent)
+                .push_bind(e.settled)
+                .push_bind(e.overrun.cast_signed());
+        });
+        query.push(
+            ") UPDATE escrows SET spent = done.spent, settled = done.settled, \
+             overrun = done.overrun FROM done WHERE escrows.jti = done.jti",
+        );
+        query.build().execute(c).await.map(drop)?;
+    });
+    Ok(())
+}
+
+/// Notes for those of these tokens whose escrow is out that a batch ends them; where that is known
+/// already, it stands.
+///
+/// # Errors
+/// As any statement.
+pub async fn deny(tx: &mut Tx, jtis: &[Jti], epoch: &str, seq: i64) -> Result<(), StoreError> {
+    if jtis.is_empty() {
+        return Ok(());
+    }
+    on!(tx, |c| {
+        let mut query = QueryBuilder::new("UPDATE escrows SET denied_epoch = ");
+        query.push_bind(epoch).push(", denied_seq = ").push_bind(seq);
+        query.push(" WHERE settled IS NULL AND denied_seq IS NULL AND jti IN (");
+        let mut list = query.separated(", ");
+        for jti in jtis {
+            list.push_bind(jti.as_bytes().to_vec());
+        }
+        query.push(")").build().execute(c).await.map(drop)?;
+    });
+    Ok(())
+}
+
+/// The first audience behind `after`, in order of their names, for which something is out.
+///
+/// # Errors
+/// As any statement.
+pub async fn next_audience(
+    from: &mut impl Session,
+    after: &str,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT aud FROM escrows WHERE settled IS NULL AND aud > $1 ORDER BY aud LIMIT 1";
+    Ok(on!(from, |c| sqlx::query_scalar(sql).bind(after).fetch_optional(c).await?))
+}
+
+/// Forgets those of tokens issued before `before` (seconds) that are settled, `limit` at most; says
+/// how many.
+///
+/// # Errors
+/// As any statement.
+pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM escrows WHERE jti IN \
+               (SELECT jti FROM escrows WHERE jti < $1 AND settled IS NOT NULL \
+               ORDER BY jti LIMIT $2)";
+    slice_of_ids(tx, sql, before, limit).await
+}

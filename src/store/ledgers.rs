@@ -1,0 +1,93 @@
+//! Who counts what tokens use.
+
+use super::session::{heard, slice};
+use super::{Conn, Session, StoreError, Tx, on};
+
+/// A ledger. Times are seconds.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Ledger {
+    /// The client that it authenticates as.
+    pub client: String,
+    /// Its name among that client's; the verifier beside it has the same.
+    pub instance: String,
+    /// Whose tokens it counts for.
+    pub audience: String,
+    /// When it was registered.
+    pub registered: i64,
+    /// Since when it does not count any more.
+    pub retired: Option<i64>,
+    /// Everything that it counted up to then is here.
+    pub complete_until: i64,
+}
+
+/// The ledger of a client's of this name; nobody else touches it until the transaction ends.
+///
+/// # Errors
+/// As any statement.
+pub async fn lock(tx: &mut Tx, client: &str, instance: &str) -> Result<Option<Ledger>, StoreError> {
+    let sql = "SELECT * FROM ledgers WHERE client = $1 AND instance = $2";
+    Ok(match tx.conn() {
+        Conn::Sqlite(c) => {
+            sqlx::query_as(sql).bind(client).bind(instance).fetch_optional(c).await?
+        }
+        Conn::Postgres(c) => {
+            let sql = "SELECT * FROM ledgers WHERE client = $1 AND instance = $2 FOR UPDATE";
+            heard(sqlx::query_as(sql).bind(client).bind(instance).fetch_optional(c)).await?
+        }
+    })
+}
+
+/// Writes a ledger as it is now.
+///
+/// # Errors
+/// As any statement.
+pub async fn put(tx: &mut Tx, ledger: &Ledger) -> Result<(), StoreError> {
+    let sql = "INSERT INTO ledgers \
+               (client, instance, audience, registered, retired, complete_until) \
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (client, instance) DO UPDATE SET \
+               audience = excluded.audience, registered = excluded.registered, \
+               retired = excluded.retired, complete_until = excluded.complete_until";
+    on!(tx, |c| sqlx::query(sql)
+        .bind(&ledger.client)
+        .bind(&ledger.instance)
+        .bind(&ledger.audience)
+        .bind(ledger.registered)
+        .bind(ledger.retired)
+        .bind(ledger.complete_until)
+        .execute(c)
+        .await
+        .map(drop)?);
+    Ok(())
+}
+
+/// Those that count for an audience, in order of their names.
+///
+/// # Errors
+/// As any statement.
+pub async fn of_audience(
+    from: &mut impl Session,
+    audience: &str,
+) -> Result<Vec<Ledger>, StoreError> {
+    let sql = "SELECT * FROM ledgers WHERE audience = $1 AND retired IS NULL \
+               ORDER BY client, instance";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(audience).fetch_all(c).await?))
+}
+
+/// How many a client has, retired ones included.
+///
+/// # Errors
+/// As any statement.
+pub async fn count(from: &mut impl Session, client: &str) -> Result<i64, StoreError> {
+    let sql = "SELECT count(*) FROM ledgers WHERE client = $1";
+    Ok(on!(from, |c| sqlx::query_scalar(sql).bind(client).fetch_one(c).await?))
+}
+
+/// Forgets those that retired before `before` (seconds), `limit` at most; says how many.
+///
+/// # Errors
+/// As any statement.
+pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM ledgers WHERE (client, instance) IN \
+               (SELECT client, instance FROM ledgers WHERE retired < $1 LIMIT $2)";
+    slice(tx, sql, before, limit).await
+}
