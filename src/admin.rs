@@ -8,6 +8,7 @@ pub mod keys;
 mod page;
 pub mod policies;
 pub mod tokens;
+pub mod usage;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -20,6 +20,7 @@ mod revocations;
 mod revoke;
 mod service;
 mod token;
+mod usage;
 mod verifiers;
 mod verify;
 
@@ -70,6 +71,8 @@ enum Command {
     Feed(feed::Args),
     /// The keys that sign tokens
     Keys(keys::Args),
+    /// What was used of quotas, and what is left
+    Usage(usage::Args),
     /// Who did what, when, from where
     Audit(audit::Args),
 }
@@ -105,6 +108,7 @@ impl Command {
             Self::Verifiers(args) => args.run().await,
             Self::Feed(args) => args.run().await,
             Self::Keys(args) => args.run().await,
+            Self::Usage(args) => args.run().await,
             Self::Audit(args) => args.run().await,
         }
     }

@@ -28,6 +28,7 @@ use crate::router::RequestId;
 use crate::secret;
 use crate::signer::SignerError;
 use crate::store::StoreError;
+use crate::usage;
 use crate::vault::VaultError;
 
 /// What is said outside, in neither dialect yet.
@@ -111,6 +112,12 @@ impl Failure {
     pub fn challenging(mut self, challenge: &'static str) -> Self {
         self.challenge = Some(challenge);
         self
+    }
+
+    /// Where it points.
+    #[cfg(test)]
+    pub(crate) fn pointer(&self) -> Option<&str> {
+        self.pointer.as_deref()
     }
 
     fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
@@ -347,6 +354,19 @@ both! {
         }
         NotTaken::Beyond(_) | NotTaken::Forgotten => {
             Failure::new(StatusCode::BAD_REQUEST, "invalid-request", error.to_string()).at("/seq")
+        }
+    };
+    usage::NotTaken => |error| match error {
+        usage::NotTaken::Store(error) => error.into(),
+        usage::NotTaken::Unregistered => {
+            Failure::new(StatusCode::NOT_FOUND, "not-found", error.to_string()).at("/instance")
+        }
+        usage::NotTaken::Audience => {
+            Failure::new(StatusCode::CONFLICT, "conflict", error.to_string()).at("/audience")
+        }
+        usage::NotTaken::Ahead => {
+            let status = StatusCode::BAD_REQUEST;
+            Failure::new(status, "invalid-request", error.to_string()).at("/complete_until")
         }
     };
     NotRevoked => |error| match error {

@@ -115,12 +115,12 @@ macro_rules! written {
         }
 
         impl TryFrom<String> for $name {
-            type Error = String;
+            type Error = &'static str;
 
-            fn try_from(text: String) -> Result<Self, String> {
+            fn try_from(text: String) -> Result<Self, &'static str> {
                 match text.as_str() {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err(text),
+                    _ => Err(concat!("one of", $(" ", $text),+)),
                 }
             }
         }

@@ -34,5 +34,6 @@ pub mod store;
 mod strict;
 pub mod tls;
 pub mod upkeep;
+pub mod usage;
 pub mod vault;
 pub mod witness;

@@ -22,6 +22,7 @@ impl Metrics {
         describe_counter!("scrip_mints_total", "Mint requests, by outcome");
         describe_histogram!("scrip_mint_group_size", "Mints in one commit");
         describe_counter!("scrip_alerts_total", "Alerts raised, by what of");
+        describe_counter!("scrip_escrows_settled_total", "Escrows settled");
         describe_counter!("scrip_revocations_total", "Revocations recorded");
         describe_histogram!("scrip_revocation_group_size", "Revocations in one commit");
         describe_gauge!("scrip_deny_seq", "Number of the newest deny batch");

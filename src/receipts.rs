@@ -38,6 +38,7 @@ use request::Asked;
 use roll::{Roll, Rolls};
 
 pub use inbox::NotTaken;
+pub(crate) use request::is_name;
 pub(crate) use roll::REMEMBERED;
 pub use settle::{enforced, settle};
 pub use sightings::{Sighting, Sightings};
@@ -96,7 +97,7 @@ pub async fn acknowledge(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn unreadable(status: StatusCode) -> Problem {
+pub(crate) fn unreadable(status: StatusCode) -> Problem {
     let (code, detail) = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "the body is too large"),
         _ => ("invalid-request", "the request could not be read"),

@@ -13,7 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use scrip_token::Jti;
 use serde_json::json;
 use tower::ServiceBuilder;
@@ -27,7 +27,7 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::caller::client_address;
 use crate::error::{self, Failure, OAuthError, Problem};
-use crate::{admin, clock, introspect, mint, publish, random, receipts, revoke};
+use crate::{admin, clock, introspect, mint, publish, random, receipts, revoke, usage};
 
 /// Largest form or JSON body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -92,7 +92,14 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/keys", get(admin::keys::list))
         .route("/v1/keys/{name}/rotate", post(admin::keys::rotate))
         .route("/v1/keys/{name}/retire", post(admin::keys::retire))
-        .route("/v1/audit", get(admin::audit::list));
+        .route("/v1/audit", get(admin::audit::list))
+        .route("/v1/ledgers/{instance}", put(usage::register).delete(usage::retire))
+        .route(
+            "/v1/usage",
+            get(admin::usage::list)
+                .post(usage::report)
+                .layer(DefaultBodyLimit::max(usage::MAX_BODY)),
+        );
 
     Router::new()
         .merge(oauth)

@@ -22,9 +22,12 @@ use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
-use crate::store::{self, Lock, StoreError, acks, audit, clients, credentials};
-use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, outbox, partitions};
-use crate::store::{rate_grants, sightings, tokens, verifiers};
+use crate::store::{self, Lock, StoreError, acks, audit, clients, credentials, escrows};
+use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, ledgers, outbox};
+use crate::store::{
+    partitions, quotas, rate_grants, sightings, tokens, usage as counts, verifiers,
+};
+use crate::usage;
 use crate::vault::Ended;
 use crate::{clock, rates};
 
@@ -47,6 +50,8 @@ const OVER: i64 = 5 * 60;
 const DAY: i64 = 86_400;
 /// Answers under an `Idempotency-Key`.
 const ANSWERS: i64 = DAY;
+/// What became of quotas.
+const WINDOWS: i64 = 400 * DAY;
 /// Most clients whose credentials are looked at in one go, and most named in one statement.
 const LOOKED_AT: usize = 65_536;
 const MOST_NAMES: usize = 1000;
@@ -64,6 +69,7 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
         every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
         every(&app, refresh, look_at_credentials),
         end_versions(&app, ended),
+        usage::keep_settling(&app),
     );
 }
 
@@ -175,6 +181,10 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             sightings::prune(&mut tx, now - REMEMBERED, SLICE).await?,
             outbox::prune(&mut tx, now * 1000 - KEPT, SLICE).await?,
             rate_grants::prune(&mut tx, now * 1000 - rates::FORGOTTEN, SLICE).await?,
+            escrows::prune(&mut tx, now - kept(app), SLICE).await?,
+            counts::prune(&mut tx, now - kept(app), SLICE).await?,
+            ledgers::prune(&mut tx, now - kept(app), SLICE).await?,
+            quotas::prune(&mut tx, now - WINDOWS, SLICE).await?,
         ];
         tx.commit().await?;
         if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {

@@ -45,7 +45,11 @@ impl Printer {
         if self.json {
             return raw(page);
         }
-        let page = page.json()?;
+        self.page(&page.json()?, columns)
+    }
+
+    /// Shows a page of a list to people.
+    pub(super) fn page(self, page: &Value, columns: &[Column]) -> Result<(), Failure> {
         self.table(&page["items"], columns)?;
         if let Some(next) = page["next"].as_str() {
             eprintln!("There are more: --after {}", plain(next));

@@ -62,6 +62,9 @@ fn each_command_takes_what_it_says() {
         "keys rotate ES256",
         "keys rotate feed",
         "keys rotate root",
+        "usage",
+        "usage --by tenant --tenant acme --window day --json",
+        "usage --client acme/billing --window lifetime --limit 5",
         "audit --actor ops/admin --action mint --tenant acme --since 1795000000 --limit 9",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -127,6 +130,9 @@ fn wrong_usage_is_exit_code_2_before_anything_is_sent() {
         "keys rotate HS256",
         "keys retire ../rotate",
         "audit --since yesterday",
+        "usage --window week",
+        "usage --by model",
+        "usage --client acme/billing --tenant acme",
     ] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
     }
@@ -155,6 +161,7 @@ async fn a_closed_port_is_exit_code_3_for_every_command() {
         "verifiers".to_owned(),
         "keys list".to_owned(),
         "audit".to_owned(),
+        "usage".to_owned(),
     ] {
         let line = format!(
             "{line} --url http://{address} --client-id ops/admin --client-secret-file {}",

@@ -85,8 +85,8 @@ pub(super) fn parse(body: &[u8], client: &QualifiedName) -> Result<Asked, Proble
     Ok(Asked { verifier, head: body.head, evidence: body.evidence })
 }
 
-/// Whether a verifier may be called so.
-fn is_name(text: &str) -> bool {
+/// Whether a verifier, or the ledger beside it, may be called so.
+pub(crate) fn is_name(text: &str) -> bool {
     let fits = (1..=MAX_NAME).contains(&text.len());
     fits && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
 }

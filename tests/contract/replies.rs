@@ -4,6 +4,7 @@ mod admin;
 mod feed;
 mod oauth;
 mod refusals;
+mod usage;
 
 use super::session::Session;
 use crate::harness::api::Api;
@@ -23,6 +24,7 @@ async fn every_reply_is_documented_and_every_documented_reply_is_given() {
     oauth::speaks(&session).await;
     admin::clients(&session).await;
     admin::policies(&session).await;
+    usage::reported(&session).await;
     admin::records(&session).await;
     feed::published(&session).await;
     feed::revocations(&session).await;

@@ -17,7 +17,7 @@ pub struct Session {
 
 impl Session {
     pub async fn new(api: Api) -> Self {
-        let scopes = "scrip:clients scrip:policies scrip:keys scrip:revoke scrip:tokens scrip:audit scrip:feed";
+        let scopes = "scrip:clients scrip:policies scrip:keys scrip:revoke scrip:tokens scrip:audit scrip:feed scrip:usage";
         let bearer = api.bearer(scopes).await;
         Self { document: Document::load(), api, bearer, seen: RefCell::default() }
     }

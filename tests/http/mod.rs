@@ -23,3 +23,4 @@ mod serve;
 mod slow;
 mod tenants;
 mod tls;
+mod usage;

@@ -508,7 +508,7 @@ async fn commands_show_verifiers_and_receipts() {
 }
 
 /// Where the feed stands: `epoch`, `seq`, `head` and `iat` of a heartbeat made now.
-async fn place(api: &Api, gateway: &Client) -> Value {
+pub async fn place(api: &Api, gateway: &Client) -> Value {
     let read = |path: String| {
         let request = api.request(Method::GET, &path);
         Reply::to(request.basic_auth(&gateway.id, Some(&gateway.secret)))
@@ -541,7 +541,7 @@ fn ack(api: &Api, gateway: &Client, verifier: &str, at: &Value, change: &Value) 
     request.json(&body_of(verifier, at, change))
 }
 
-async fn acknowledge(api: &Api, gateway: &Client, verifier: &str, at: &Value) {
+pub async fn acknowledge(api: &Api, gateway: &Client, verifier: &str, at: &Value) {
     let reply = Reply::to(ack(api, gateway, verifier, at, &json!({}))).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
 }

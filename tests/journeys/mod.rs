@@ -5,6 +5,7 @@ mod dev;
 mod files;
 mod keys;
 mod outages;
+mod quota;
 mod rates;
 mod replicas;
 mod restores;

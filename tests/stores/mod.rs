@@ -18,6 +18,7 @@ macro_rules! on_both {
     };
 }
 
+mod budgets;
 mod clients;
 mod deny;
 mod epochs;

@@ -6,11 +6,14 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
 /// 401 for nobody, 403 for a token without the scope.
 pub async fn of_strangers(session: &Session) {
-    let useless = session.api.bearer("scrip:usage").await;
+    let usage = session.api.bearer("scrip:usage").await;
+    let keys = session.api.bearer("scrip:keys").await;
     for operation in session.document.operations().filter(|one| one.takes_a("token")) {
         let request = || session.plain(operation.method.clone(), &operation.example_path());
         session.expect(401, request()).await;
-        session.expect(403, request().header(AUTHORIZATION, &useless)).await;
+        let counts = operation.path.starts_with("/v1/ledgers") || operation.id() == "reportUsage";
+        let useless = if counts { &keys } else { &usage };
+        session.expect(403, request().header(AUTHORIZATION, useless)).await;
     }
 }
 
@@ -59,8 +62,12 @@ pub async fn of_odd_bodies(session: &Session) {
             request.header(CONTENT_TYPE, media).body(body)
         };
         session.expect(415, request("text/plain", b"{}".to_vec())).await;
-        // A batch of the deny list may be in an acknowledgement.
-        let most = if operation.id() == "acknowledge" { 2 << 20 } else { 64 << 10 };
+        let most = match operation.id() {
+            // A batch of the deny list may be in it.
+            "acknowledge" => 2 << 20,
+            "reportUsage" => 1 << 20,
+            _ => 64 << 10,
+        };
         session.expect(413, request(media, vec![b' '; most + 1])).await;
     }
 }

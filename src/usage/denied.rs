@@ -1,0 +1,99 @@
+//! Which escrows belong to tokens that the deny list ends before their time.
+
+use scrip_token::Jti;
+use scrip_token::deny::Entry;
+
+use crate::store::tokens::{self, Matching};
+use crate::store::{
+    Lock, Store, StoreError, deny_entries, escrows, installation, now_ms as database_ms,
+};
+
+/// Most entries, and most tokens, in one go.
+const SLICE: u32 = 500;
+
+/// How far the deny list has been read. Every replica reads it by itself, from the beginning when it
+/// starts: to note the same twice changes nothing.
+#[derive(Debug, Default)]
+pub struct Reading {
+    epoch: String,
+    after: (i64, i64),
+}
+
+impl Reading {
+    /// Reads what is new, and notes what it ends. Tokens that were delegated from what is revoked are
+    /// not looked for: their escrow waits until they expire.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn go_on(
+        &mut self,
+        store: &Store,
+        clock_ms: impl Fn() -> i64,
+    ) -> Result<(), StoreError> {
+        loop {
+            let mut session = store.read().await?;
+            let now = database_ms(&mut session, clock_ms()).await? / 1000;
+            let feed = installation::read(&mut session).await?.ok_or(StoreError::NotMigrated)?;
+            if feed.epoch != self.epoch {
+                *self = Self { epoch: feed.epoch, after: (0, 0) };
+            }
+            // What is not minted yet is not ended by what has been said already.
+            if escrows::next_audience(&mut session, "").await?.is_none() {
+                self.after = (feed.seq, i64::MAX);
+                return Ok(());
+            }
+            let epoch = &self.epoch;
+            let rows =
+                deny_entries::live(&mut session, epoch, feed.seq, now, self.after, SLICE).await?;
+            drop(session);
+            let Some(last) = rows.last() else { return Ok(()) };
+            let after = (last.seq, last.ord);
+
+            // Each counts as said when the last of them was: later is the more cautious.
+            let jtis: Vec<Jti> = rows.iter().filter_map(|row| row.jti).collect();
+            let mut tx = store.begin(Lock::Admin).await?;
+            escrows::deny(&mut tx, &jtis, epoch, last.seq).await?;
+            tx.commit().await?;
+            for row in rows.iter().filter(|row| row.jti.is_none()) {
+                let entry = serde_json::from_str(&row.entry)
+                    .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                note(store, &entry, (epoch, row.seq), now).await?;
+            }
+            self.after = after;
+        }
+    }
+}
+
+/// Notes what an entry ends that names no token, a slice at a time.
+async fn note(
+    store: &Store,
+    entry: &Entry,
+    (epoch, seq): (&str, i64),
+    now: i64,
+) -> Result<(), StoreError> {
+    let (which, before) = match entry {
+        Entry::Jti { jti, .. } => (Matching::Jti(*jti), u64::MAX),
+        Entry::Client { client, before, .. } => (Matching::Client(client.as_str()), *before),
+        Entry::Sub { sub, before, .. } => {
+            (Matching::Sub { tenant: &sub.tenant, id: &sub.id }, *before)
+        }
+        Entry::Tenant { tenant, before, .. } => (Matching::Tenant(tenant), *before),
+        Entry::Cred { cred, .. } => {
+            let (client, version) = (cred.client.as_str(), cred.version.as_str());
+            (Matching::Cred { client, version }, u64::MAX)
+        }
+        Entry::Kid { kid } => (Matching::Kid(kid), u64::MAX),
+        Entry::All { before, .. } => (Matching::All, *before),
+    };
+    let mut after = None;
+    loop {
+        let mut tx = store.begin(Lock::Admin).await?;
+        let live = tokens::live(&mut tx, which, after, now, SLICE).await?;
+        let Some(last) = live.last() else { return Ok(()) };
+        after = Some(last.jti);
+        let ended = live.iter().filter(|token| token.iat.unsigned_abs() <= before);
+        let ended: Vec<Jti> = ended.map(|token| token.jti).collect();
+        escrows::deny(&mut tx, &ended, epoch, seq).await?;
+        tx.commit().await?;
+    }
+}

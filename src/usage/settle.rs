@@ -1,0 +1,144 @@
+//! Ends escrows: what was used is spent, the rest goes back to the window that it came from.
+//!
+//! * Once **every ledger** of a token's audience has reported all up to beyond the token's end, nothing
+//!   more can come. The end is that of its life, with the leeway that verifiers add; for a revoked token
+//!   it is the time since when the verifier beside each ledger refuses it.
+//! * Where a ledger has said nothing for an hour after that, all of the escrow counts as spent.
+//! * Where nobody counts for an audience, the policy has said what silence means.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use scrip_token::Jti;
+use scrip_token::limits::LEEWAY;
+use tokio::time::MissedTickBehavior;
+
+use super::denied::Reading;
+use crate::app::App;
+use crate::clock;
+use crate::escrow::{self, Unreported};
+use crate::store::escrows::{self, Due, Escrow};
+use crate::store::ledgers::{self, Ledger};
+use crate::store::{Lock, StoreError, Tx, acks, quotas, usage};
+
+/// How often something is settled.
+const EVERY: Duration = Duration::from_secs(5);
+/// Most escrows of each kind in one transaction: mints of the same clients wait for it.
+const SLICE: u32 = 300;
+/// How long after a token's end its ledgers may still report, in seconds.
+const GRACE: i64 = 3600;
+
+/// Settles until shutdown.
+pub async fn keep_settling(app: &App) {
+    let mut reading = Reading::default();
+    let mut interval = tokio::time::interval(EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        if let Err(error) = settle_all(app, &mut reading).await {
+            tracing::warn!(%error, "escrows are not settled");
+        }
+    }
+}
+
+/// One audience after the other, a slice at a time, so that mints have their turn in between.
+async fn settle_all(app: &App, reading: &mut Reading) -> Result<(), StoreError> {
+    reading.go_on(&app.store, clock::now_ms).await?;
+    let mut audience = String::new();
+    while let Some(next) = escrows::next_audience(&mut app.store.read().await?, &audience).await? {
+        audience = next;
+        while !app.shutdown.is_cancelled() {
+            let mut tx = app.store.begin(Lock::Admin).await?;
+            let now = tx.now_ms(clock::now_ms()).await? / 1000;
+            let settled = settle(&mut tx, &audience, now, SLICE).await?;
+            tx.commit().await?;
+            metrics::counter!("scrip_escrows_settled_total").increment(settled as u64);
+            if settled < SLICE as usize {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Settles what is due of an audience at `now` (seconds), `limit` escrows of each kind at most; says how
+/// many. What another transaction is settling is left to it.
+///
+/// # Errors
+/// As any statement.
+pub async fn settle(
+    tx: &mut Tx,
+    audience: &str,
+    now: i64,
+    limit: u32,
+) -> Result<usize, StoreError> {
+    let due = due(tx, audience, now, limit).await?;
+    let jtis: Vec<Jti> = due.keys().copied().collect();
+    let sums = usage::sums(tx, &jtis).await?;
+    let accounts: BTreeSet<quotas::Key> =
+        due.values().map(|(escrow, _)| escrow.account()).collect();
+    let accounts = quotas::lock(tx, &accounts).await?;
+    let mut accounts: BTreeMap<_, _> =
+        accounts.into_iter().map(|account| (account.key(), account)).collect();
+
+    let mut settled = Vec::with_capacity(due.len());
+    for (mut escrow, silence) in due.into_values() {
+        let reported = sums.get(&escrow.jti).copied().unwrap_or_default();
+        let spent = escrow::spent(escrow.tokens, reported, silence);
+        if let Some(account) = accounts.get_mut(&escrow.account()) {
+            account.balance.settle(escrow.tokens, spent);
+        }
+        (escrow.spent, escrow.settled) = (Some(spent.cast_signed()), Some(now));
+        settled.push(escrow);
+    }
+    for settled in settled.chunks(1000) {
+        escrows::put_many(tx, settled).await?;
+    }
+    quotas::put_many(tx, &accounts.into_values().collect::<Vec<_>>()).await?;
+    Ok(settled.len())
+}
+
+/// What is due, and what silence means for each.
+async fn due(
+    tx: &mut Tx,
+    audience: &str,
+    now: i64,
+    limit: u32,
+) -> Result<BTreeMap<Jti, (Escrow, Unreported)>, StoreError> {
+    let leeway = LEEWAY.cast_signed();
+    let ledgers = ledgers::of_audience(tx, audience).await?;
+    let Some(complete) = ledgers.iter().map(|ledger| ledger.complete_until).min() else {
+        let over = escrows::take(tx, audience, Due::Expired(now - leeway), limit).await?;
+        return Ok(over.into_iter().map(|one| (one.jti, (one.clone(), one.unreported))).collect());
+    };
+    // What is taken twice counts as it was taken last: as reported.
+    let overdue = Due::Expired(now - leeway - GRACE);
+    let mut due: BTreeMap<_, _> = escrows::take(tx, audience, overdue, limit)
+        .await?
+        .into_iter()
+        .map(|one| (one.jti, (one, Unreported::Spent)))
+        .collect();
+    let mut reported = escrows::take(tx, audience, Due::Expired(complete - leeway), limit).await?;
+    if let Some((epoch, seq)) = enforced(tx, &ledgers).await? {
+        reported.extend(escrows::take(tx, audience, Due::Denied(&epoch, seq), limit).await?);
+    }
+    due.extend(reported.into_iter().map(|one| (one.jti, (one, Unreported::Released))));
+    Ok(due)
+}
+
+/// The last batch that every ledger's verifier enforced at a time up to which the ledger has reported
+/// all; `None` while there is one of whom that is not known.
+async fn enforced(tx: &mut Tx, ledgers: &[Ledger]) -> Result<Option<(String, i64)>, StoreError> {
+    let mut least: Option<(String, i64)> = None;
+    for ledger in ledgers {
+        let name = (ledger.client.as_str(), ledger.instance.as_str());
+        let Some(reached) = acks::reached(tx, name, ledger.complete_until * 1000).await? else {
+            return Ok(None);
+        };
+        least = Some(least.map_or_else(|| reached.clone(), |least| least.min(reached.clone())));
+    }
+    Ok(least)
+}
