@@ -65,6 +65,11 @@ async fn a_quota_holds_through_kills(installation: Installation) {
         assert_eq!(recorded.len() as u64 * TAKES, amount("granted"), "a record without its escrow");
     }
     assert!(refused > 0 && acknowledged.len() > 100, "{refused}, {}", acknowledged.len());
+    let operator = Cli::new(&installation, &api.operator.id, &api.operator.secret);
+    let table = operator.run(&["usage"]).await;
+    assert!(table.contains("acme/shared") && table.contains("+++"), "{table}");
+    let sums = operator.json(&["usage", "--by", "tenant", "--window", "lifetime"]).await;
+    assert_eq!(sums["items"][0]["tenant"], "acme");
     service.stop().await;
 }
 
