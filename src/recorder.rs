@@ -293,12 +293,14 @@ impl Standing {
                 // A key for which there is no token stays free for a time when there is room.
                 Err(_) => self.find(tx, client, repeat, rows).await?,
             };
+            if !matches!(claimed, Claimed::First)
+                && let Ok(Some(taken)) = &taken
+            {
+                quotas.give_back(taken);
+            }
             match claimed {
                 Claimed::First => {}
                 Claimed::Again(claims) => {
-                    if let Ok(Some(taken)) = taken {
-                        quotas.give_back(taken);
-                    }
                     rows.events.push(
                         audit::Event::new("mint", "repeated")
                             .actor(&claims.client_id)
@@ -310,12 +312,7 @@ impl Standing {
                     );
                     return Ok(Settled::Recorded(Recorded { claims: *claims, kid, now }));
                 }
-                Claimed::Never(why) => {
-                    if let Ok(Some(taken)) = taken {
-                        quotas.give_back(taken);
-                    }
-                    return Ok(Settled::Refused(why));
-                }
+                Claimed::Never(why) => return Ok(Settled::Refused(why)),
             }
         }
         let taken = match taken {

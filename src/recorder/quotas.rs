@@ -119,7 +119,7 @@ impl Quotas {
     }
 
     /// Gives back what was taken last, for a token that there was already.
-    pub fn give_back(&mut self, taken: Taken) {
+    pub fn give_back(&mut self, taken: &Taken) {
         if let Some(account) = self.accounts.get_mut(&taken.key) {
             account.balance = taken.before;
         }

@@ -152,7 +152,7 @@ impl<'s> World<'s> {
         let tokens = tokens.to_string();
         let form = [("grant_type", "client_credentials"), ("budget_tokens", tokens.as_str())];
         let form = form.map(|(name, value)| (Cow::from(name), Cow::from(value)));
-        let request = MintRequest::parse(form.into_iter()).unwrap();
+        let request = MintRequest::parse(form).unwrap();
         let caller = Caller {
             client: QualifiedName::parse(client).unwrap(),
             cred: "embedded:1.1".to_owned(),
@@ -191,7 +191,7 @@ impl<'s> World<'s> {
             };
             assert!(out + tokens <= self.quota, "{tokens} were granted beyond {out}");
             if self.dice.roll(0..6) == 0 {
-                quotas.give_back(taken);
+                quotas.give_back(&taken);
                 continue;
             }
             self.names += 1;
@@ -387,9 +387,9 @@ impl<'s> World<'s> {
                 }
             }
         };
-        tokio::join!(replica(3), replica(50));
+        tokio::join!(Box::pin(replica(3)), Box::pin(replica(50)));
         // What one had in hand when the other looked.
-        replica(50).await;
+        Box::pin(replica(50)).await;
 
         let active = || self.gateways.iter().filter(|gateway| gateway.registered);
         let complete = active().map(|gateway| gateway.complete).min();
