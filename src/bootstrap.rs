@@ -237,6 +237,8 @@ pub async fn make_embedded(
         last_address: None,
         mints: 0,
         deleted: None,
+        refused: None,
+        version: None,
     };
     clients::insert(tx, &client).await?;
     let secret = secret::generate(name.tenant());

@@ -57,6 +57,10 @@ pub enum Unproved {
     /// No credential, an unknown or disabled client, or a wrong secret: indistinguishable.
     #[error("client authentication failed")]
     Wrong,
+    /// The secret is right, and past due for so long that the policy has it refused. Outside the
+    /// same as [`Unproved::Wrong`].
+    #[error("the credential of {0} is past due")]
+    PastDue(QualifiedName),
     /// RFC 6749 section 2.3: more than one way of authenticating.
     #[error("two ways of authenticating in one request")]
     Ambiguous,
@@ -155,9 +159,10 @@ async fn prove(
         }
         None => Ok(None),
     };
+    let is_away = app.vault.as_ref().is_some_and(MasterCredentials::is_away);
     let why = match proved {
         Ok(Some(proved)) => return Ok(proved),
-        Ok(None) if app.vault.as_ref().is_some_and(MasterCredentials::is_away) => Unproved::Away,
+        Ok(None) | Err(Unproved::PastDue(_)) if is_away => Unproved::Away,
         Ok(None) => {
             if let Some(presented) = &presented {
                 failures.note(&presented.client, address, arrival);
@@ -165,7 +170,7 @@ async fn prove(
             Unproved::Wrong
         }
         // As late as for a client that does not exist.
-        Err(Unproved::Away) => Unproved::Away,
+        Err(why @ (Unproved::Away | Unproved::PastDue(_))) => why,
         Err(why) => return Err(why),
     };
     Err(app.doorkeeper.refuse(arrival, why).await)
@@ -238,7 +243,11 @@ async fn look_up(
         (_, None) => return Err(Unproved::Away),
     };
     let ended = |cred: &String| versions.iter().any(|v| v.ended.is_some() && v.version == *cred);
-    Ok(cred.filter(|cred| !ended(cred)).map(|cred| Proved {
+    let Some(cred) = cred.filter(|cred| !ended(cred)) else { return Ok(None) };
+    if client.refused.is_some() {
+        return Err(Unproved::PastDue(name));
+    }
+    Ok(Some(Proved {
         caller: Caller { client: name, cred, address },
         policy: client.policy,
         embedded: client.source == "embedded",

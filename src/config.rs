@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::vault;
 const KEY_LEAD: u64 = 1200;
 const HEARTBEAT: u64 = 5;
 const TOKEN_RETENTION: u32 = 30;
+const UNUSED_DAYS: NonZeroU32 = NonZeroU32::new(30).unwrap();
+const MOST_ADDRESSES: u32 = 64;
 
 /// Settings of `scrip serve`, `migrate` and `bootstrap` as given: each a flag with its variable.
 #[derive(Args, Clone, Debug)]
@@ -66,6 +69,13 @@ pub struct Settings {
     /// Days for which the record of a token is kept.
     #[arg(long, env = "SCRIP_TOKEN_RETENTION", default_value_t = TOKEN_RETENTION)]
     pub token_retention: u32,
+    /// Days without a mint after which a client counts as unused.
+    #[arg(long, env = "SCRIP_UNUSED_DAYS", default_value_t = UNUSED_DAYS)]
+    pub unused_days: NonZeroU32,
+    /// Addresses (IPv6: networks of 64 bits) from which a client may mint within a day before its
+    /// secret counts as shared.
+    #[arg(long, env = "SCRIP_MOST_ADDRESSES", default_value_t = MOST_ADDRESSES)]
+    pub most_addresses: u32,
     /// Form of the log.
     #[arg(long, env = "SCRIP_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -194,6 +204,10 @@ pub struct Config {
     pub webhook: Option<outbox::Settings>,
     /// Days for which the record of a token is kept.
     pub token_retention: u32,
+    /// Days without a mint after which a client counts as unused.
+    pub unused_days: NonZeroU32,
+    /// Addresses of a client within a day beyond which its secret counts as shared.
+    pub most_addresses: u32,
     /// Where master credentials lie, when it is Vault.
     pub vault: Option<vault::Settings>,
 }
@@ -218,6 +232,8 @@ impl Config {
             tenant_rate: None,
             webhook: None,
             token_retention: TOKEN_RETENTION,
+            unused_days: UNUSED_DAYS,
+            most_addresses: MOST_ADDRESSES,
             vault: None,
         }
     }
@@ -297,6 +313,12 @@ impl Settings {
         if !(1..=3650).contains(&self.token_retention) {
             wrong.push("SCRIP_TOKEN_RETENTION is 1 to 3650 days".into());
         }
+        if self.unused_days.get() > 3650 {
+            wrong.push("SCRIP_UNUSED_DAYS is 1 to 3650 days".into());
+        }
+        if !(1..=200).contains(&self.most_addresses) {
+            wrong.push("SCRIP_MOST_ADDRESSES is 1 to 200".into());
+        }
         let mut audience_alg = BTreeMap::new();
         for (audience, alg) in self.audience_alg {
             if audience_alg.insert(audience.clone(), alg).is_some_and(|before| before != alg) {
@@ -321,6 +343,8 @@ impl Settings {
                 tenant_rate: self.tenant_rate,
                 webhook,
                 token_retention: self.token_retention,
+                unused_days: self.unused_days,
+                most_addresses: self.most_addresses,
                 vault,
             }),
             _ => Err(Contradictions(wrong)),

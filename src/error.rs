@@ -422,7 +422,7 @@ both! {
         }
     };
     Unproved => |error| match error {
-        Unproved::Wrong => Failure::new(
+        Unproved::Wrong | Unproved::PastDue(_) => Failure::new(
             StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed",
         ).challenging(r#"Basic realm="scrip", charset="UTF-8""#),
         Unproved::Ambiguous => Failure::new(

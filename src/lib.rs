@@ -15,6 +15,7 @@ pub mod deny;
 pub mod error;
 pub mod escrow;
 pub mod introspect;
+pub mod lifecycle;
 pub mod metrics;
 pub mod mint;
 pub mod ops;

@@ -63,6 +63,8 @@ impl Metrics {
             "scrip_throttled_total",
             "Requests that came too often, by whose limit it was"
         );
+        describe_gauge!("scrip_client_warnings", "Clients that are warned, by what of");
+        describe_counter!("scrip_rotations_total", "Secrets replaced, by whom");
         describe_counter!("scrip_shed_total", "Requests shed under load");
         describe_counter!("scrip_panics_total", "Panics caught in handlers");
         describe_counter!("scrip_webhooks_total", "Attempts to send an alert, by outcome");

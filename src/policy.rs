@@ -12,6 +12,7 @@ mod outcome;
 mod properties;
 mod read;
 mod replay;
+mod rotate;
 mod rules;
 mod scope;
 mod whole;
@@ -29,6 +30,7 @@ pub use judge::{Approved, judge};
 pub use outcome::{Granted, Outcome, Refused};
 pub use read::{MAX_POLICY_BYTES, PolicyError};
 pub use replay::{Asked, Changes, Example, Kind, Replay, replay};
+pub use rotate::Rotate;
 pub use rules::{OPERATOR_ENV, SELF_AUDIENCE};
 pub use scope::{OPERATOR_SCOPES, ScopeGrant};
 
@@ -88,6 +90,12 @@ impl Policy {
     pub fn serves(&self) -> &[String] {
         &self.0.serves
     }
+
+    /// How long a client's secret may be in use, where that is limited.
+    #[must_use]
+    pub fn rotate(&self) -> Option<Rotate> {
+        self.0.rotate
+    }
 }
 
 /// The members of a policy, of the right types and nothing more; [`rules::check`] does the rest.
@@ -113,6 +121,12 @@ struct Terms {
     budget: Budget,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     serves: Vec<String>,
+    #[serde(
+        default,
+        deserialize_with = "rotate::present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    rotate: Option<Rotate>,
     #[serde(default, deserialize_with = "object", skip_serializing_if = "Defaults::is_empty")]
     defaults: Defaults,
     #[serde(

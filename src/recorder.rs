@@ -8,6 +8,8 @@
 
 pub mod quotas;
 
+mod addresses;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,8 +25,9 @@ use crate::policy::Approved;
 use crate::store::clients::Use;
 use crate::store::idempotency::Used;
 use crate::store::{self, Lock, Store, StoreError, Tx};
-use crate::store::{clients, credentials, deny_entries, idempotency, tokens};
+use crate::store::{client_addresses, clients, credentials, deny_entries, idempotency, tokens};
 use crate::{audit, clock, random, signer};
+use addresses::Addresses;
 use quotas::{Exhausted, Quotas};
 
 /// Most mints in one commit.
@@ -149,8 +152,9 @@ impl Recorder {
         let (queue, mut orders) = mpsc::channel(MAX_QUEUE);
         let task = tokio::spawn(async move {
             let mut group = Vec::new();
+            let mut addresses = Addresses::default();
             while orders.recv_many(&mut group, MAX_GROUP).await > 0 {
-                settle(&store, std::mem::take(&mut group)).await;
+                settle(&store, &mut addresses, std::mem::take(&mut group)).await;
             }
         });
         (Self(queue), task)
@@ -182,14 +186,14 @@ impl Recorder {
 }
 
 /// Commits a group and answers everybody in it.
-async fn settle(store: &Store, mut group: Vec<Pending>) {
+async fn settle(store: &Store, addresses: &mut Addresses, mut group: Vec<Pending>) {
     // Two replicas that are sent the same keys take them in one order, and do not deadlock.
     group.sort_by(|a, b| a.order.repeated_as().cmp(&b.order.repeated_as()));
     let (orders, replies): (Vec<_>, Vec<_>) =
         group.into_iter().map(|pending| (pending.order, pending.reply)).unzip();
     metrics::histogram!("scrip_mint_group_size").record(orders.len() as f64);
     let waiting = orders.len();
-    let settled = match commit(store, orders).await {
+    let settled = match commit(store, addresses, orders).await {
         Ok(settled) => settled,
         Err(error) => {
             let error = Arc::new(error);
@@ -202,11 +206,16 @@ async fn settle(store: &Store, mut group: Vec<Pending>) {
     }
 }
 
-async fn commit(store: &Store, orders: Vec<Order>) -> Result<Vec<Settled>, StoreError> {
+async fn commit(
+    store: &Store,
+    addresses: &mut Addresses,
+    orders: Vec<Order>,
+) -> Result<Vec<Settled>, StoreError> {
     let mut tx = store.begin(Lock::Mint).await?;
     let standing = Standing::read(&mut tx, &orders).await?;
     let group = orders.iter().map(|order| &order.approved);
     let mut quotas = Quotas::lock(&mut tx, group, standing.now()).await?;
+    let asked_from = addresses.unwritten(&orders, standing.now());
     let mut rows = Rows::default();
     let mut settled = Vec::with_capacity(orders.len());
     for order in orders {
@@ -214,7 +223,9 @@ async fn commit(store: &Store, orders: Vec<Order>) -> Result<Vec<Settled>, Store
     }
     rows.insert(&mut tx).await?;
     let alerts = quotas.write(&mut tx, standing.now_ms.cast_signed()).await?;
+    client_addresses::note(&mut tx, &asked_from, standing.now().cast_signed()).await?;
     tx.commit().await?;
+    addresses.remember(asked_from);
     metrics::counter!("scrip_alerts_total", "of" => "quota.threshold").increment(alerts);
     Ok(settled)
 }

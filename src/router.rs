@@ -75,6 +75,7 @@ pub fn routes(app: Arc<App>) -> Router {
 
     let admin = Router::new()
         .route("/v1/clients", post(admin::clients::create).get(admin::clients::list))
+        .route("/v1/clients/unregistered", get(admin::clients::unregistered))
         .route(
             "/v1/clients/{tenant}/{name}",
             get(admin::clients::show).patch(admin::clients::change).delete(admin::clients::delete),

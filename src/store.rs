@@ -16,6 +16,8 @@ mod sqlite;
 
 pub mod acks;
 pub mod audit;
+pub mod client_addresses;
+pub mod client_warnings;
 pub mod clients;
 pub mod credentials;
 pub mod deny_batches;

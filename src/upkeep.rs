@@ -17,16 +17,16 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{Reach, embedded_version, embedded_versions};
 use crate::deny::PublishError;
+use crate::lifecycle;
 use crate::outbox::KEPT;
 use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
-use crate::store::{self, Lock, StoreError, acks, audit, clients, credentials, escrows};
-use crate::store::{deny_batches, deny_entries, idempotency, keys_documents, ledgers, outbox};
-use crate::store::{
-    partitions, quotas, rate_grants, sightings, tokens, usage as counts, verifiers,
-};
+use crate::store::{self, Lock, StoreError, acks, audit, client_addresses, clients, credentials};
+use crate::store::{deny_batches, deny_entries, escrows, idempotency, keys_documents, ledgers};
+use crate::store::{outbox, partitions, quotas, rate_grants, sightings, tokens};
+use crate::store::{usage as counts, verifiers};
 use crate::usage;
 use crate::vault::Ended;
 use crate::{clock, rates};
@@ -68,6 +68,7 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
         }),
         every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
         every(&app, refresh, look_at_credentials),
+        every(&app, refresh, lifecycle::watch),
         end_versions(&app, ended),
         usage::keep_settling(&app),
     );
@@ -185,6 +186,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             counts::prune(&mut tx, now - kept(app), SLICE).await?,
             ledgers::prune(&mut tx, now - kept(app), SLICE).await?,
             quotas::prune(&mut tx, now - WINDOWS, SLICE).await?,
+            client_addresses::prune(&mut tx, now - lifecycle::DAY, SLICE).await?,
         ];
         tx.commit().await?;
         if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {

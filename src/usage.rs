@@ -60,7 +60,7 @@ pub async fn register(
     Path(instance): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
-    let change = asked.by_operator(&app, SCOPE, &body).await?;
+    let change = asked.by_operator(&app, SCOPE, &body).await?.everywhere()?;
     let Registration { audience } = read(&body)?;
     if !is_name(&instance) {
         let detail = "an instance has 1 to 64 of a-z, 0-9, `.` and `-`";
@@ -111,7 +111,7 @@ pub async fn retire(
     asked: Asked,
     Path(instance): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let change = asked.by_operator(&app, SCOPE, &[]).await?;
+    let change = asked.by_operator(&app, SCOPE, &[]).await?.everywhere()?;
     let mut tx = app.store.begin(Lock::Admin).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let ledger = ledgers::lock(&mut tx, change.by().as_str(), &instance).await?;
@@ -142,6 +142,7 @@ pub async fn report(
 ) -> Result<Json<Value>, Problem> {
     let means = Means::Token;
     let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
+    let by = by.everywhere()?;
     is_json(&headers)?;
     let body = Bytes::from_request(request, &()).await;
     let body = body.map_err(|rejection| unreadable(rejection.status()))?;

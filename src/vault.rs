@@ -7,6 +7,7 @@
 mod answers;
 mod credentials;
 mod digests;
+mod rotation;
 mod session;
 mod settings;
 mod transport;
@@ -20,16 +21,18 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use vaultrs::api::kv2::requests::{
-    ReadSecretMetadataRequest, ReadSecretRequest, SetSecretRequest, SetSecretRequestOptions,
+    ListSecretsRequest, ReadSecretMetadataRequest, ReadSecretRequest, SetSecretRequest,
+    SetSecretRequestOptions,
 };
 
 pub use credentials::{Ended, MasterCredentials, Proof};
+pub use rotation::InVault;
 pub use settings::{Auth, InvalidSettings, Settings, Source};
 pub use transport::{MAX_BODY_BYTES, TIMEOUT};
 pub use versions::{MAX_GOOD, Version, VersionName, Versions};
 
 use crate::clock;
-use answers::{Envelope, Metadata, Read, Written};
+use answers::{Envelope, Keys, Metadata, Read, Written};
 use session::Session;
 use transport::{LOST, Reply, Transport};
 
@@ -180,6 +183,25 @@ impl Vault {
             return Err(VaultError::Conflict);
         }
         Ok(judged(&reply)?.parse::<Envelope<Written>>()?.data.into_version())
+    }
+
+    /// The names of what is in the folder of a tenant, or in the one above all tenants; those of
+    /// folders end in a slash. Nothing where there is no such folder.
+    ///
+    /// # Errors
+    /// [`VaultError::Denied`], [`VaultError::Away`].
+    pub async fn list(&self, tenant: Option<&str>) -> Result<Vec<String>, VaultError> {
+        let prefix = &self.core.settings.prefix;
+        let request = ListSecretsRequest {
+            mount: self.core.settings.mount.clone(),
+            path: tenant.map_or_else(|| prefix.clone(), |tenant| format!("{prefix}/{tenant}")),
+        };
+        let reply = self.core.call(&request).await?;
+        match judged(&reply) {
+            Ok(reply) => Ok(reply.parse::<Envelope<Keys>>()?.data.keys),
+            Err(VaultError::NotFound) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Why Vault is away, where it is.

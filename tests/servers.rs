@@ -97,6 +97,11 @@ async fn vault_policies_allow_what_they_say_and_no_more() {
     let (data, metadata) = (format!("secret/data/{PATH}"), format!("secret/metadata/{PATH}"));
     assert_eq!(status(&["scrip"], Method::GET, &data).await, 200);
     assert_eq!(status(&["scrip"], Method::GET, &metadata).await, 200);
+    let list = || Method::from_bytes(b"LIST").unwrap();
+    assert_eq!(status(&["scrip"], list(), "secret/metadata/scrip").await, 200);
+    assert_eq!(status(&["scrip"], list(), "secret/metadata/scrip/acme").await, 200);
+    assert_eq!(status(&["scrip"], list(), "secret/metadata").await, 403);
+    assert_eq!(status(&["scrip"], list(), "secret/metadata/elsewhere").await, 403);
     assert_eq!(status(&["scrip"], Method::GET, "secret/data/elsewhere/acme/billing").await, 403);
     assert_eq!(status(&["scrip"], Method::POST, &data).await, 403);
     assert_eq!(status(&["scrip"], Method::DELETE, &metadata).await, 403);

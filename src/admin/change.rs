@@ -86,6 +86,14 @@ impl Change {
         &self.by.client
     }
 
+    /// For what is everybody's.
+    ///
+    /// # Errors
+    /// 403 for an operator who is confined to a tenant.
+    pub fn everywhere(self) -> Result<Self, Problem> {
+        if self.reach.is_confined() { Err(Problem(Failure::confined())) } else { Ok(self) }
+    }
+
     /// How far they reach.
     #[must_use]
     pub fn reach(&self) -> &Reach {

@@ -3,8 +3,10 @@
 mod credential;
 mod request;
 mod revoking;
+mod stale;
+mod unregistered;
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use axum::Json;
@@ -22,15 +24,18 @@ use crate::app::App;
 use crate::caller::{Means, current_policy, operator};
 use crate::clock;
 use crate::error::{Failure, Problem};
+use crate::lifecycle::{self, Outlook, Warning};
 use crate::mint::NO_STORE;
 use crate::router::Arrival;
 use crate::store::clients::{self, Client};
-use crate::store::{Session, audit, credentials};
+use crate::store::{self, Session, audit, client_warnings, credentials};
 use crate::strict::Query;
-use crate::vault::Versions;
-use credential::{EMBEDDED, InVault, VAULT};
+use crate::vault::{InVault, Versions};
+use credential::{EMBEDDED, VAULT};
 pub use request::MAX_OVERLAP;
 use request::{Amendment, Creation, Rotation};
+
+pub use unregistered::unregistered;
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:clients";
@@ -78,7 +83,8 @@ pub async fn create(
 
     let mut tx = revoking::begin(&app, false).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let client = creation.client(now_ms / 1000);
+    let mut client = creation.client(now_ms / 1000);
+    client.version = in_vault.as_ref().and_then(|found| found.versions.newest_name());
     let (versions, secret, embedded) = match in_vault {
         Some(InVault { versions, secret }) => (versions, secret, None),
         None => {
@@ -87,7 +93,8 @@ pub async fn create(
             (versions.unwrap_or_default(), Some(secret), Some(row))
         }
     };
-    let reply = show_one(&client, Some(&versions), now_ms);
+    let outlook = Outlook::of_one(&mut tx, &client).await?;
+    let reply = show_one(&client, &outlook, Some(&versions), now_ms);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(answer(StatusCode::CREATED, first, None));
     }
@@ -110,12 +117,14 @@ pub async fn create(
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     tenant: Option<String>,
+    stale: Option<stale::Kind>,
+    unused_for: Option<NonZeroU32>,
     limit: Option<NonZeroU16>,
     after: Option<String>,
 }
 
-/// `GET /v1/clients?tenant=&limit=&after=`: 200, newest first, without `credentials`, for which
-/// Vault would be asked about each; 400, 401, 403, 503.
+/// `GET /v1/clients?tenant=&stale=&unused_for=&limit=&after=`: 200, newest first, without
+/// `credentials`, for which Vault would be asked about each; 400, 401, 403, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -128,10 +137,19 @@ pub async fn list(
     let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
     let (_, reach) = by.within();
     let page = Page::new(wanted.limit, wanted.after);
-    let (tenants, after) = (reach.within(wanted.tenant.as_deref()), page.after());
-    let rows = clients::list(&mut app.store.read().await?, tenants, after, page.limit()).await?;
+    let kind = wanted.stale.or(wanted.unused_for.map(|_| stale::Kind::Unused));
+    let days = wanted.unused_for.unwrap_or(app.config.unused_days);
+    let mut session = app.store.read().await?;
+    let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
+    let filter = clients::Filter {
+        tenants: reach.within(wanted.tenant.as_deref()),
+        stale: kind.map(|kind| kind.filter(days, now)),
+    };
+    let rows = clients::list(&mut session, &filter, page.after(), page.limit()).await?;
+    let outlooks = Outlook::of(&mut session, &rows).await?;
     let last = rows.last().map(|row| row.id.clone());
-    Ok(Json(page.reply(rows.iter().map(summary).collect(), last)))
+    let items = rows.iter().zip(&outlooks).map(|(row, outlook)| summary(row, outlook)).collect();
+    Ok(Json(page.reply(items, last)))
 }
 
 /// `GET /v1/clients/{tenant}/{name}`: 200; `credentials` are those that authenticate now, and null
@@ -151,10 +169,11 @@ pub async fn show(
     let mut session = app.store.read().await?;
     let client = existing(&mut session, &id).await?;
     let rows = credentials::of_client(&mut session, id.as_str()).await?;
+    let outlook = Outlook::of_one(&mut session, &client).await?;
     drop(session);
     let in_vault = credential::in_vault(&app, &client, &id).await.ok();
     let versions = credential::known(&client, &rows, in_vault.as_ref());
-    Ok(Json(show_one(&client, versions.as_ref(), clock::now_ms())))
+    Ok(Json(show_one(&client, &outlook, versions.as_ref(), clock::now_ms())))
 }
 
 /// `PATCH /v1/clients/{tenant}/{name}`: 200. `"revoke": true` kills every token issued so far, in
@@ -205,7 +224,8 @@ pub async fn change(
         false => None,
     };
     let versions = credential::known(&client, &rows, in_vault.as_ref());
-    let reply = show_one(&client, versions.as_ref(), now_ms);
+    let outlook = Outlook::of_one(&mut tx, &client).await?;
+    let reply = show_one(&client, &outlook, versions.as_ref(), now_ms);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(answer(StatusCode::OK, first, None));
     }
@@ -214,13 +234,17 @@ pub async fn change(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
     revoking::acknowledge(&app, appended).await?;
+    // What is not refused any more is good at once; what could not be looked at now is later.
+    if let Err(error) = lifecycle::review(&app, vec![client]).await {
+        tracing::warn!(%error, "a changed client could not be looked at");
+    }
     Ok(answer(StatusCode::OK, reply, None))
 }
 
 /// `POST /v1/clients/{tenant}/{name}/rotate`: 200 with the client and, in this answer only, its new
-/// secret; one that Vault keeps only where that is asked for. The old one goes on for the overlap;
-/// `"revoke": true` ends it now, with the tokens that it was traded for. 400, 401, 403, 404, 415,
-/// 503.
+/// secret; one that Vault keeps only where that is asked for. The old one goes on for the overlap,
+/// unless it is refused already; `"revoke": true` ends it now, with the tokens that it was traded
+/// for. 400, 401, 403, 404, 415, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -251,12 +275,22 @@ pub async fn rotate(
         _ => Some(InVault::rotate(credential::vault(&app)?, &id).await?),
     };
 
-    let mut tx = revoking::begin(&app, rotation.revoke).await?;
+    // What was refused because it is past due does not come back for the overlap.
+    let ends_old = rotation.revoke || client.refused.is_some();
+    let mut tx = revoking::begin(&app, ends_old).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = now_ms / 1000;
     // A rotation keeps the appointment, so that the next one has to be made.
-    let kept = clients::Change { rotated: Some(now), rotate_by: Some(None), ..Default::default() };
+    let version = in_vault.as_ref().and_then(|found| found.versions.newest_name());
+    let kept = clients::Change {
+        rotated: Some(now),
+        rotate_by: Some(None),
+        refused: Some(None),
+        version: version.as_deref(),
+        ..Default::default()
+    };
     let client = locked(&mut tx, &id, &kept).await?;
+    client_warnings::lift(&mut tx, id.as_str(), &Warning::OF_AGE.map(Warning::as_str)).await?;
     may_touch(&app, &change, &mut tx, &client).await?;
     let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
     let (in_vault, secret) = match in_vault {
@@ -271,13 +305,14 @@ pub async fn rotate(
     let known =
         |rows: &[_]| credential::known(&client, rows, in_vault.as_ref()).unwrap_or_default();
     let mut appended = None;
-    if rotation.revoke {
+    if ends_old {
         let old = credential::old(&client, &known(&rows), now);
         appended = revoking::credentials(&app, &mut tx, &change, &id, &old, now_ms).await?;
         credential::end(&mut tx, &id, &old, now).await?;
         rows = credentials::of_client(&mut tx, id.as_str()).await?;
     }
-    let reply = show_one(&client, Some(&known(&rows)), now_ms);
+    let outlook = Outlook::of_one(&mut tx, &client).await?;
+    let reply = show_one(&client, &outlook, Some(&known(&rows)), now_ms);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(answer(StatusCode::OK, first, None));
     }
@@ -286,6 +321,7 @@ pub async fn rotate(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
 
+    metrics::counter!("scrip_rotations_total", "by" => "operator").increment(1);
     revoking::acknowledge(&app, appended).await?;
     refresh(&app, &client, &id).await;
     let shown = secret.filter(|_| client.source == EMBEDDED || rotation.show_secret);
@@ -317,6 +353,7 @@ pub async fn delete(
         ..Default::default()
     };
     clients::update(&mut tx, id.as_str(), &gone).await?;
+    client_warnings::lift(&mut tx, id.as_str(), &Warning::ALL.map(Warning::as_str)).await?;
     let appended = revoking::client(&app, &mut tx, &change, &id, "decommissioned", now_ms).await?;
     let event = change.event("client.delete", "done", &id);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
@@ -389,8 +426,8 @@ fn answer(status: StatusCode, mut body: Value, secret: Option<&SecretString>) ->
     (status, NO_STORE, Json(body)).into_response()
 }
 
-fn show_one(client: &Client, versions: Option<&Versions>, now_ms: i64) -> Value {
-    let mut body = summary(client);
+fn show_one(client: &Client, outlook: &Outlook, versions: Option<&Versions>, now_ms: i64) -> Value {
+    let mut body = summary(client, outlook);
     body["credentials"] = match versions {
         Some(versions) => credential::show(client, versions, now_ms / 1000),
         None => Value::Null,
@@ -398,11 +435,12 @@ fn show_one(client: &Client, versions: Option<&Versions>, now_ms: i64) -> Value 
     body
 }
 
-fn summary(client: &Client) -> Value {
+fn summary(client: &Client, outlook: &Outlook) -> Value {
     json!({
         "id": client.id, "policy": client.policy, "source": client.source,
         "enabled": client.enabled, "overlap": client.overlap,
-        "rotate_by": client.rotate_by.map(rfc3339), "created": rfc3339(client.created),
+        "rotate_by": client.rotate_by.map(rfc3339), "due": outlook.due.map(rfc3339),
+        "warnings": outlook.warnings, "created": rfc3339(client.created),
         "rotated": client.rotated.map(rfc3339), "last_used": client.last_used.map(rfc3339),
         "last_address": client.last_address, "mints": client.mints,
     })

@@ -17,6 +17,7 @@ use crate::error::Problem;
 use crate::escrow::Window;
 use crate::publish::malformed;
 use crate::router::Arrival;
+use crate::store::Tenants;
 use crate::store::quotas::{self, Account, By, Filter};
 use crate::strict::Query;
 
@@ -53,7 +54,8 @@ pub async fn list(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
+    let (_, reach) = by.within();
     let by = match wanted.by {
         Some(Sums::Tenant) => By::Tenant,
         Some(Sums::Client) | None => By::Client,
@@ -61,12 +63,14 @@ pub async fn list(
     if wanted.client.is_some() && (wanted.tenant.is_some() || by == By::Tenant) {
         return Err(malformed("`client` names its tenant already, and is no sum of it"));
     }
-    let filter = Filter {
-        client: wanted.client.as_ref().map(QualifiedName::as_str),
-        tenant: wanted.tenant.as_deref(),
-        window: wanted.window,
-    };
     let page = Page::new(wanted.limit, wanted.after);
+    let tenant = match reach.within(wanted.tenant.as_deref()) {
+        Tenants::All => None,
+        Tenants::One(tenant) => Some(tenant),
+        Tenants::Nobody => return Ok(Json(page.reply(Vec::new(), None))),
+    };
+    let client = wanted.client.as_ref().map(QualifiedName::as_str);
+    let filter = Filter { client, tenant, window: wanted.window };
     let after = page.after().map(cursor).transpose()?;
     let mut session = app.store.read().await?;
     let rows = quotas::list(&mut session, by, filter, after, page.limit()).await?;

@@ -1,5 +1,8 @@
 //! `scrip client`: who may ask for tokens.
 
+mod import;
+
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use clap::{Subcommand, ValueEnum};
@@ -28,7 +31,7 @@ enum Command {
     /// Register a client; an embedded one's secret is shown here and never again
     Create(New),
     /// List clients, newest first
-    List(Page),
+    List(Which),
     /// Show a client and the versions of its credential
     Show(Named),
     /// Change a client
@@ -55,6 +58,39 @@ enum Command {
     },
     /// Disable it and revoke its tokens for good; the history stays
     Delete(Named),
+    /// Register secrets that Vault has already
+    Import(import::Import),
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Only those that somebody should look at: never used, unused for long, with a secret that is
+    /// past due or used from too many addresses
+    #[arg(long, value_name = "WHY", num_args = 0..=1, default_missing_value = "any")]
+    stale: Option<Stale>,
+    /// How long is long [default: as the service is set]
+    #[arg(long, value_name = "DAYS")]
+    unused_for: Option<NonZeroU32>,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Stale {
+    Any,
+    NeverUsed,
+    Unused,
+    PastDue,
+    Shared,
+}
+
+impl Which {
+    fn query(self) -> Vec<(&'static str, String)> {
+        let stale = self.stale.and_then(|stale| stale.to_possible_value());
+        let stale = stale.map(|stale| ("stale", stale.get_name().to_owned()));
+        let days = self.unused_for.map(|days| ("unused_for", days.to_string()));
+        stale.into_iter().chain(days).chain(self.page.query()).collect()
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -168,8 +204,8 @@ impl Args {
             Command::Create(new) => {
                 show(printer, &api.send(scope, Method::POST, "/v1/clients", &new).await?)
             }
-            Command::List(page) => {
-                printer.list(&api.get(scope, "/v1/clients", &page.query()).await?, LIST)
+            Command::List(which) => {
+                printer.list(&api.get(scope, "/v1/clients", &which.query()).await?, LIST)
             }
             Command::Show(client) => show(printer, &api.get(scope, &client.path(), &[]).await?),
             Command::Set { client, changes } => change(&api, printer, &client, &changes).await,
@@ -183,6 +219,7 @@ impl Args {
             Command::Delete(client) => {
                 api.act(scope, Method::DELETE, &client.path()).await.map(drop)
             }
+            Command::Import(import) => import.run(&api, printer).await,
         }
     }
 }
@@ -211,7 +248,8 @@ const LIST: &[Column] = &[
     ("ENABLED", "/enabled"),
     ("MINTS", "/mints"),
     ("LAST USED", "/last_used"),
-    ("ROTATE BY", "/rotate_by"),
+    ("DUE", "/due"),
+    ("WARNINGS", "/warnings"),
 ];
 
 const RECORD: &[Column] = &[
@@ -221,6 +259,8 @@ const RECORD: &[Column] = &[
     ("enabled", "/enabled"),
     ("overlap, seconds", "/overlap"),
     ("rotate by", "/rotate_by"),
+    ("due", "/due"),
+    ("warnings", "/warnings"),
     ("created", "/created"),
     ("rotated", "/rotated"),
     ("last used", "/last_used"),

@@ -57,6 +57,14 @@ impl Printer {
         Ok(())
     }
 
+    /// Shows what was put together here.
+    pub(super) fn items(self, items: &Value, columns: &[Column]) -> Result<(), Failure> {
+        if self.json {
+            return Ok(writeln!(io::stdout(), "{items}")?);
+        }
+        self.table(items, columns)
+    }
+
     /// Shows `items` to people.
     pub(super) fn table(self, items: &Value, columns: &[Column]) -> Result<(), Failure> {
         Ok(writeln!(io::stdout(), "{}", table(items, columns))?)

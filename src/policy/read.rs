@@ -154,6 +154,10 @@ env = \"prod\"
             ("rate = { mints = 1, per = \"day\" }", "line 5, column 27: unknown variant `day`"),
             ("rate = { mints = 1 }", "line 5, column 8: missing field `per`"),
             ("rate = [1, \"hour\"]", "line 5, column 8: invalid type: sequence"),
+            ("rotate = { refuse = true }", "line 5, column 10: missing field `after`"),
+            ("rotate = { after = 60, forced = true }", "line 5, column 24: unknown field"),
+            ("rotate = { after = -1 }", "line 5, column 20: invalid value"),
+            ("rotate = { after = 10 }", "line 5, column 10: `rotate.after` is 30 to 90 days"),
             ("ttl = { max = 901 }", "line 5, column 7: `ttl.max` is 60 to 900 seconds"),
             ("[defaults]\nscopes = [\"db:x\"]", "line 5, column 1: `defaults.scopes` has"),
         ] {
@@ -208,6 +212,8 @@ env = \"prod\"
                 r#""quota":{"tokens":9007199254740992,"window":"day"}"#,
                 "`quota.tokens` is below 2^53",
             ),
+            (r#""rotate":null"#, "invalid type: null"),
+            (r#""rotate":[60]"#, "invalid type: sequence"),
         ] {
             let body = good.replace('}', &format!(",{member}}}"));
             let error = Policy::from_json(body.as_bytes()).expect_err(member).to_string();

@@ -8,7 +8,7 @@ use scrip_token::limits::{
 use scrip_token::name::is_label;
 use scrip_token::{Budget, Cidr};
 
-use super::{PolicyError, ScopeGrant, Terms};
+use super::{PolicyError, Rotate, ScopeGrant, Terms};
 use crate::rates::Rate;
 use crate::strict::are_different;
 
@@ -62,7 +62,15 @@ fn check_bounds(terms: &Terms) -> Result<(), PolicyError> {
         "ttl.default",
         "is at least 60 seconds and not above `ttl.max`",
     )?;
-    check_quota(terms)
+    check_quota(terms)?;
+    check_rotation(terms)
+}
+
+fn check_rotation(terms: &Terms) -> Result<(), PolicyError> {
+    let Some(rotate) = &terms.rotate else { return Ok(()) };
+    let [after, grace] = Rotate::BOUNDS;
+    rule(after.contains(&rotate.after), "rotate.after", "is 30 to 90 days")?;
+    rule(grace.contains(&rotate.grace), "rotate.grace", "is at most 30 days")
 }
 
 /// One token never takes more than there is for all.
@@ -263,6 +271,11 @@ mod tests {
             (quota(json!([0])), Some("quota.alerts")),
             (quota(json!([101])), Some("quota.alerts")),
             (quota(json!([50, 50])), Some("quota.alerts")),
+            (json!({"rotate": {"after": 30, "grace": 0}}), None),
+            (json!({"rotate": {"after": 90, "grace": 30, "refuse": true}}), None),
+            (json!({"rotate": {"after": 29}}), Some("rotate.after")),
+            (json!({"rotate": {"after": 91}}), Some("rotate.after")),
+            (json!({"rotate": {"after": 60, "grace": 31}}), Some("rotate.grace")),
         ] {
             assert_eq!(refused(&members), member, "{members}");
         }

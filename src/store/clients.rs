@@ -35,6 +35,10 @@ pub struct Client {
     pub mints: i64,
     /// When it was deleted; its history is kept.
     pub deleted: Option<i64>,
+    /// Since when its secret is refused because it is past due.
+    pub refused: Option<i64>,
+    /// The newest version in Vault that is on record.
+    pub version: Option<String>,
 }
 
 /// What to change in a client; `None` leaves a member as it is.
@@ -52,6 +56,30 @@ pub struct Change<'a> {
     pub rotated: Option<i64>,
     /// Seconds; a deleted client stays deleted.
     pub deleted: Option<i64>,
+    /// Seconds; `Some(None)` takes the secret again.
+    pub refused: Option<Option<i64>>,
+    /// The newest version in Vault.
+    pub version: Option<&'a str>,
+}
+
+/// Which clients; what is `None` does not restrict.
+#[derive(Clone, Debug)]
+pub struct Filter<'a> {
+    /// Of these tenants.
+    pub tenants: Tenants<'a>,
+    /// That somebody should look at.
+    pub stale: Option<Stale<'a>>,
+}
+
+/// What makes a client stale, each by itself. None that is disabled is.
+#[derive(Clone, Debug)]
+pub struct Stale<'a> {
+    /// It was made before this, in seconds, and never minted.
+    pub never_used_since: Option<i64>,
+    /// It last minted before this, in seconds.
+    pub unused_since: Option<i64>,
+    /// It is warned of one of these.
+    pub warned_of: &'a [&'a str],
 }
 
 /// What a group of mints used of one client.
@@ -73,8 +101,9 @@ pub struct Use<'a> {
 /// [`StoreError::Conflict`] where the name is, or was, taken.
 pub async fn insert(tx: &mut Tx, client: &Client) -> Result<(), StoreError> {
     let sql = "INSERT INTO clients (id, tenant, policy, source, enabled, overlap, rotate_by, \
-               created, rotated, last_used, last_address, mints, deleted) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+               created, rotated, last_used, last_address, mints, deleted, refused, \
+               version) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     on!(tx, |c| sqlx::query(sql)
         .bind(&client.id)
         .bind(&client.tenant)
@@ -89,6 +118,8 @@ pub async fn insert(tx: &mut Tx, client: &Client) -> Result<(), StoreError> {
         .bind(&client.last_address)
         .bind(client.mints)
         .bind(client.deleted)
+        .bind(client.refused)
+        .bind(&client.version)
         .execute(c)
         .await
         .map(drop)?);
@@ -139,24 +170,54 @@ pub async fn by_ids(from: &mut impl Session, ids: &[&str]) -> Result<Vec<Client>
 /// As any statement.
 pub async fn list(
     from: &mut impl Session,
-    tenants: Tenants<'_>,
+    filter: &Filter<'_>,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Client>, StoreError> {
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM clients WHERE deleted IS NULL");
-        push_tenants!(query, tenants);
+        push_tenants!(query, filter.tenants);
+        if let Some(stale) = &filter.stale {
+            query.push(" AND enabled = 1 AND (1 = 0");
+            if let Some(since) = stale.never_used_since {
+                query.push(" OR last_used IS NULL AND created < ").push_bind(since);
+            }
+            if let Some(since) = stale.unused_since {
+                query.push(" OR last_used < ").push_bind(since);
+            }
+            for kind in stale.warned_of {
+                query
+                    .push(" OR EXISTS (SELECT 1 FROM client_warnings w WHERE w.client = clients.id")
+                    .push(" AND w.kind = ")
+                    .push_bind(*kind)
+                    .push(")");
+            }
+            query.push(")");
+        }
         if let Some(after) = after {
             query
                 .push(" AND (created, id) < (SELECT created, id FROM clients WHERE id = ")
                 .push_bind(after);
             // Where the list goes on says nothing of a client that is not in it.
-            push_tenants!(query, tenants);
+            push_tenants!(query, filter.tenants);
             query.push(")");
         }
         query.push(" ORDER BY created DESC, id DESC LIMIT ").push_bind(i64::from(limit));
         query.build_query_as().fetch_all(c).await?
     }))
+}
+
+/// Those that are not deleted, by name, from behind `after` on.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_name(
+    from: &mut impl Session,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Client>, StoreError> {
+    let sql = "SELECT * FROM clients WHERE id > $1 AND deleted IS NULL ORDER BY id LIMIT $2";
+    Ok(on!(from, |c| sqlx::query_as(sql).bind(after).bind(i64::from(limit)).fetch_all(c).await?))
 }
 
 /// The client as changed; `None` where there is none.
@@ -171,7 +232,9 @@ pub async fn update(
     let sql = "UPDATE clients SET policy = coalesce($2, policy), enabled = coalesce($3, enabled), \
                overlap = coalesce($4, overlap), \
                rotate_by = CASE WHEN $5 = 1 THEN $6 ELSE rotate_by END, \
-               rotated = coalesce($7, rotated), deleted = coalesce(deleted, $8) \
+               rotated = coalesce($7, rotated), deleted = coalesce(deleted, $8), \
+               refused = CASE WHEN $9 = 1 THEN $10 ELSE refused END, \
+               version = coalesce($11, version) \
                WHERE id = $1 RETURNING *";
     Ok(on!(tx, |c| sqlx::query_as(sql)
         .bind(id)
@@ -182,6 +245,9 @@ pub async fn update(
         .bind(change.rotate_by.flatten())
         .bind(change.rotated)
         .bind(change.deleted)
+        .bind(i64::from(change.refused.is_some()))
+        .bind(change.refused.flatten())
+        .bind(change.version)
         .fetch_optional(c)
         .await?))
 }

@@ -61,6 +61,27 @@ pub async fn of_client(from: &mut impl Session, id: &str) -> Result<Option<Polic
     Ok(on!(from, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
 }
 
+/// The versions of these policies that count, in no order.
+///
+/// # Errors
+/// As any statement.
+pub async fn latest_of(from: &mut impl Session, names: &[&str]) -> Result<Vec<Policy>, StoreError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new(
+            "SELECT * FROM policies p WHERE version = \
+             (SELECT max(version) FROM policies WHERE name = p.name) AND name IN (",
+        );
+        let mut list = query.separated(", ");
+        for name in names {
+            list.push_bind(*name);
+        }
+        query.push(")").build_query_as().fetch_all(c).await?
+    }))
+}
+
 /// One version.
 ///
 /// # Errors

@@ -53,6 +53,12 @@ impl Entry {
     }
 }
 
+/// The answer to a list.
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    pub(super) keys: Vec<String>,
+}
+
 /// The answer to `data/`: the fields of one version.
 #[derive(Deserialize)]
 pub(super) struct Read {

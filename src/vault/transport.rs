@@ -108,6 +108,7 @@ impl Transport {
         let method = match endpoint.method() {
             RequestMethod::GET => Method::GET,
             RequestMethod::POST => Method::POST,
+            RequestMethod::LIST => Method::from_bytes(b"LIST").map_err(|_| Reason::Unsendable)?,
             _ => return Err(Reason::Unsendable),
         };
         let mut request = self.http.request(method, url).header(REQUEST, "true");

@@ -54,6 +54,22 @@ pub struct VersionName {
     pub created: u64,
 }
 
+impl VersionName {
+    /// Reads what [`fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, created) = text.strip_prefix("vault:")?.split_once('.')?;
+        Some(Self { number: number.parse().ok()?, created: created.parse().ok()? })
+    }
+
+    /// Whether it was written after `other`. What is put again after its removal counts from 1 once
+    /// more, and so the time comes first.
+    #[must_use]
+    pub fn is_after(&self, other: &Self) -> bool {
+        (self.created, self.number) > (other.created, other.number)
+    }
+}
+
 impl fmt::Display for VersionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "vault:{}.{}", self.number, self.created)
@@ -81,6 +97,12 @@ impl Versions {
     #[must_use]
     pub fn newest(&self) -> Option<&Version> {
         self.0.last()
+    }
+
+    /// The name of the newest: `vault:<number>.<created>`.
+    #[must_use]
+    pub fn newest_name(&self) -> Option<String> {
+        self.newest().map(|newest| newest.name().to_string())
     }
 
     /// Those that authenticate at `now` (unix seconds), newest first, at most [`MAX_GOOD`].
@@ -213,7 +235,17 @@ mod tests {
         let ended = |now| versions.ended(now).map(|version| version.number).collect::<Vec<_>>();
         assert_eq!(ended(4_999), [2]);
         assert_eq!(ended(5_000), [1, 2]);
-        assert_eq!(versions.newest().unwrap().name().to_string(), "vault:3.3000");
+        let newest = versions.newest().unwrap().name();
+        assert_eq!(newest.to_string(), "vault:3.3000");
+        assert_eq!(VersionName::parse("vault:3.3000"), Some(newest));
+        for odd in ["", "vault:3", "embedded:3.3000", "vault:x.1", "vault:1.x"] {
+            assert_eq!(VersionName::parse(odd), None, "{odd}");
+        }
+        let is_after = |one: &str, other: &str| {
+            VersionName::parse(one).unwrap().is_after(&VersionName::parse(other).unwrap())
+        };
+        assert!(is_after("vault:2.7", "vault:1.7") && !is_after("vault:2.7", "vault:2.7"));
+        assert!(is_after("vault:1.8", "vault:2.7"), "put again after its removal");
     }
 
     proptest! {

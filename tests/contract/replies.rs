@@ -9,11 +9,16 @@ mod usage;
 use super::session::Session;
 use crate::harness::api::Api;
 use crate::harness::service::Installation;
+use crate::harness::vault::DevVault;
 use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn every_reply_is_documented_and_every_documented_reply_is_given() {
-    let installation = Installation::on_sqlite();
+    let vault = DevVault::start().await;
+    for name in ["acme/found", "acme/short"] {
+        vault.admin.put_secret(&format!("scrip/{name}"), name).await;
+    }
+    let installation = Installation::on_sqlite().with_vault(&vault.admin).await;
     let operator = installation.bootstrap().await;
     // Keys may be rotated at once.
     let service = installation.clone().set("SCRIP_KEY_LEAD", "0").serve().await;

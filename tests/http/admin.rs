@@ -2,6 +2,7 @@
 
 mod audit;
 mod clients;
+mod lifecycle;
 mod operators;
 mod policies;
 mod tokens;

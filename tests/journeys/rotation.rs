@@ -6,6 +6,11 @@ use crate::harness::until::until;
 use crate::harness::vault::DevVault;
 use crate::harness::vault::admin::Admin;
 use scrip::clock;
+use scrip_client::{MasterCredential, TokenSource, Vault, VaultAuth};
+use scrip_token::compact::from_base64url;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 const PATH: &str = "scrip/acme/billing";
@@ -99,6 +104,178 @@ async fn a_rotation_that_revokes_ends_the_old_secret_and_its_tokens_at_once() {
     let secret = vault.admin.secret(PATH, 2).await.expect("the second version");
     let new = Cli::new(&acme.installation, "acme/billing", &secret).token(&[]).await;
     gateway.accepts(&new).await;
+}
+
+#[tokio::test]
+async fn n130_a_workload_renews_through_a_scheduled_rotation_and_no_request_fails() {
+    let vault = DevVault::start().await;
+    let acme = with_quick_refresh(&vault.admin).await;
+    rotates_by_itself(&acme).await;
+    let old = acme.in_vault("acme/billing", &vault.admin, &["--overlap", "55"]).await;
+    let workload = workload(&acme, &vault.admin).await;
+    let mut gateway = Follower::start(&acme.gateway, &[]).await;
+    let first = workload.token().await.expect("a token of the old secret");
+    assert!(cred(first.expose()).starts_with("vault:1."));
+
+    // Due when its overlap would be over: the service replaces it now, and nobody else does anything.
+    let due = (clock::now_seconds() + 55).to_string();
+    acme.operator.run(&["client", "set", "acme/billing", "--rotate-by", &due]).await;
+    let mut creds = BTreeSet::new();
+    let mut requests = 0;
+    let is_over = async || match acme.http().mint(&old, &[], None).await {
+        Ok(answer) if answer.status == 401 => true,
+        answer => {
+            assert_eq!(answer.expect("the service answers").status, 200);
+            false
+        }
+    };
+    while !is_over().await {
+        for _ in 0..20 {
+            let token = workload.token().await.expect("there is always one");
+            gateway.accepts(token.expose()).await;
+            creds.insert(cred(token.expose()));
+            requests += 1;
+        }
+    }
+    let last = workload.token().await.expect("there is always one");
+    gateway.accepts(last.expose()).await;
+    assert!(cred(last.expose()).starts_with("vault:2."), "{creds:?}");
+    assert_eq!(creds.len(), 2, "{creds:?}");
+    assert!(requests > 100, "only {requests} requests saw the rotation");
+
+    let shown = acme.operator.json(&["client", "show", "acme/billing"]).await;
+    assert_eq!(shown["warnings"], serde_json::json!([]), "{shown}");
+    assert!(shown["rotated"].is_string() && shown["rotate_by"].is_null(), "{shown}");
+    assert_eq!(rotations(&acme).await, [("acme/billing".to_owned(), "schedule".to_owned())]);
+    assert_eq!(vault.admin.secret(PATH, 3).await, None, "there is one new secret");
+}
+
+#[tokio::test]
+async fn n130_two_replicas_replace_each_secret_once() {
+    let vault = DevVault::start().await;
+    let installation = Installation::on_postgres().await.with_vault(&vault.admin).await;
+    let acme = Acme::found(installation.set("SCRIP_VAULT_REFRESH", "1")).await;
+    let replica = acme.installation.replica();
+    let _other = replica.serve().await;
+    rotates_by_itself(&acme).await;
+    let due = (clock::now_seconds() + 3600 + 8).to_string();
+    let names = ["acme/a", "acme/b", "acme/c", "acme/d", "acme/e", "acme/f"];
+    for name in names {
+        acme.in_vault(name, &vault.admin, &["--overlap", "3600", "--rotate-by", &due]).await;
+    }
+    until("all are replaced", PATIENCE, async || {
+        (rotations(&acme).await.len() >= names.len()).then_some(())
+    })
+    .await;
+    // Somebody else's rotation is noticed as well, by whichever replica is asked, and repeated by none.
+    let secret = "written-by-somebody-else-0123456789-abcdef";
+    assert_eq!(vault.admin.put_secret("scrip/acme/a", secret).await, 3);
+    for installation in [&acme.installation, &replica] {
+        Cli::new(installation, "acme/a", secret).token(&[]).await;
+    }
+    until("it is noticed", PATIENCE, async || {
+        (rotations(&acme).await.len() > names.len()).then_some(())
+    })
+    .await;
+    let of_whom: Vec<String> = rotations(&acme).await.into_iter().map(|(whose, _)| whose).collect();
+    assert_eq!(
+        of_whom,
+        [&names[..1], &names[..]].concat(),
+        "each once, and the one that was noticed"
+    );
+    for name in &names[1..] {
+        let path = format!("scrip/{name}");
+        assert!(vault.admin.secret(&path, 2).await.is_some(), "{name} has a new secret");
+        assert_eq!(vault.admin.secret(&path, 3).await, None, "{name} has no other");
+    }
+}
+
+#[tokio::test]
+async fn secrets_that_vault_has_become_clients_and_go_on() {
+    let vault = DevVault::start().await;
+    let acme = with_quick_refresh(&vault.admin).await;
+    let secret = "the-secret-of-the-batch-job-0123456789";
+    for (name, secret) in [("acme/batch", secret), ("acme/tool", secret), ("acme/weak", "weak")] {
+        vault.admin.put_secret(&format!("scrip/{name}"), secret).await;
+    }
+    let import = async |arguments: &[&str]| {
+        let outcome = acme.operator.outcome(&[&["client", "import"], arguments].concat()).await;
+        assert!(!outcome.stdout.contains(secret), "{outcome:?}");
+        outcome
+    };
+    let shown = import(&[]).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("acme/batch") && shown.stdout.contains("fewer than 32"));
+
+    let batch = Cli::new(&acme.installation, "acme/batch", secret);
+    let policy = ["--policy", "acme/chat-assistant"];
+    let dry = import(&[&["acme/batch", "--dry-run"], &policy[..]].concat()).await;
+    assert!(dry.code == Some(0) && dry.stdout.contains("would be registered"), "{dry:?}");
+    assert_eq!(mint_status(&acme, &batch).await, 401);
+    let done = import(&[&["acme/batch"], &policy[..]].concat()).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(mint_status(&acme, &batch).await, 200);
+    assert_eq!(vault.admin.secret("scrip/acme/batch", 2).await, None, "nothing was written");
+
+    let all = import(&[&["--all", "--json"], &policy[..]].concat()).await;
+    assert_eq!(all.code, Some(1), "one of them cannot be: {all:?}");
+    let rows: Value = serde_json::from_str(&all.stdout).expect("JSON");
+    let outcomes: Vec<_> =
+        rows.as_array().expect("a list").iter().map(|row| &row["outcome"]).collect();
+    assert_eq!(outcomes, ["registered", "it has fewer than 32 characters"]);
+    assert_eq!(mint_status(&acme, &Cli::new(&acme.installation, "acme/tool", secret)).await, 200);
+    let unknown = import(&[&["acme/batch"], &policy[..]].concat()).await;
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+}
+
+/// The policy of chats, under which the service replaces secrets.
+async fn rotates_by_itself(acme: &Acme) {
+    let chat = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/chat-assistant.toml");
+    let chat = fs::read_to_string(chat).expect("it is one of ours");
+    let path = acme.installation.folder.path().join("automatic.toml");
+    let rotate = "rotate    = { after = 90, automatic = true }\nenv ";
+    fs::write(&path, chat.replacen("env ", rotate, 1)).expect("the folder is the test's own");
+    acme.operator.run(&["policy", "apply", path.to_str().expect("a plain name")]).await;
+}
+
+/// A workload that reads its own secret in Vault and does nothing else about it.
+async fn workload(acme: &Acme, vault: &Admin) -> TokenSource {
+    let own = format!(r#"path "secret/data/{PATH}" {{ capabilities = ["read"] }}"#);
+    vault.put_policy("billing", &own).await;
+    let own = vault.with_policies(&["billing"]).await;
+    let token_file = acme.installation.folder.path().join("vault-token");
+    fs::write(&token_file, &own.token).expect("the folder is the test's own");
+    let credential = MasterCredential::Vault(Vault {
+        addr: own.address,
+        namespace: None,
+        ca: None,
+        auth: VaultAuth::TokenFile(token_file),
+        mount: "secret".to_owned(),
+        prefix: "scrip".to_owned(),
+    });
+    TokenSource::builder(acme.installation.url(), "acme/billing", credential)
+        .ttl(Duration::from_secs(60))
+        .reread_after(Duration::from_secs(5))
+        .build()
+        .expect("it is all in order")
+}
+
+/// Which version of a credential a token was traded for.
+fn cred(token: &str) -> String {
+    let payload = token.split('.').nth(1).and_then(from_base64url).expect("a JWS");
+    let claims: Value = serde_json::from_slice(&payload).expect("claims");
+    claims["cred"].as_str().expect("ours name it").to_owned()
+}
+
+/// Whose secret was replaced, and by whom, as the audit log tells.
+async fn rotations(acme: &Acme) -> Vec<(String, String)> {
+    let log = acme.operator.json(&["audit", "--action", "client.rotate"]).await;
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let events = log["items"].as_array().expect("a list").iter();
+    let mut all: Vec<_> =
+        events.map(|event| (text(&event["target"]), text(&event["detail"]["by"]))).collect();
+    all.sort();
+    all
 }
 
 async fn with_quick_refresh(vault: &Admin) -> Acme {

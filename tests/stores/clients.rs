@@ -1,5 +1,7 @@
 use super::{Fresh, HOSTILE};
-use scrip::store::{Lock, StoreError, Tenants, clients, credentials, policies};
+use scrip::store::{
+    Lock, StoreError, Tenants, client_addresses, client_warnings, clients, credentials, policies,
+};
 
 on_both![
     a_client_comes_back_as_it_was,
@@ -11,6 +13,9 @@ on_both![
     n123_a_nul_is_stored_or_refused,
     a_credential_ends_once,
     policies_have_versions,
+    stale_clients_are_those_that_were_asked_for,
+    a_warning_is_given_once,
+    addresses_are_counted_and_bounded,
 ];
 
 fn client(id: &str, created: i64) -> clients::Client {
@@ -28,6 +33,8 @@ fn client(id: &str, created: i64) -> clients::Client {
         last_address: None,
         mints: 0,
         deleted: None,
+        refused: None,
+        version: None,
     }
 }
 
@@ -75,6 +82,8 @@ async fn only_what_is_named_changes(store: &Fresh) {
         rotate_by: Some(None),
         rotated: Some(11),
         deleted: Some(12),
+        refused: Some(Some(13)),
+        version: Some("vault:2.11"),
     };
     let changed = clients::update(&mut tx, "acme/billing", &change).await.unwrap().unwrap();
     let expected = clients::Client {
@@ -84,6 +93,8 @@ async fn only_what_is_named_changes(store: &Fresh) {
         rotate_by: None,
         rotated: Some(11),
         deleted: Some(12),
+        refused: Some(13),
+        version: Some("vault:2.11".to_owned()),
         ..before
     };
     assert_eq!(changed, expected);
@@ -91,6 +102,10 @@ async fn only_what_is_named_changes(store: &Fresh) {
     let later = clients::Change { deleted: Some(99), ..Default::default() };
     let still = clients::update(&mut tx, "acme/billing", &later).await.unwrap().unwrap();
     assert_eq!(still.deleted, Some(12));
+}
+
+fn of(tenants: Tenants<'_>) -> clients::Filter<'_> {
+    clients::Filter { tenants, stale: None }
 }
 
 async fn the_list_has_pages_newest_first(store: &Fresh) {
@@ -108,7 +123,7 @@ async fn the_list_has_pages_newest_first(store: &Fresh) {
     let mut seen = Vec::new();
     loop {
         let after = seen.last().map(String::as_str);
-        let page = clients::list(&mut reader, Tenants::All, after, 2).await.unwrap();
+        let page = clients::list(&mut reader, &of(Tenants::All), after, 2).await.unwrap();
         assert!(page.len() <= 2);
         if page.is_empty() {
             break;
@@ -117,7 +132,8 @@ async fn the_list_has_pages_newest_first(store: &Fresh) {
     }
     assert_eq!(seen, ["beta/d", "acme/c", "acme/b", "acme/a"]);
 
-    let acme = clients::list(&mut reader, Tenants::One("acme"), Some("acme/c"), 10).await.unwrap();
+    let acme =
+        clients::list(&mut reader, &of(Tenants::One("acme")), Some("acme/c"), 10).await.unwrap();
     assert_eq!(acme.iter().map(|c| &c.id).collect::<Vec<_>>(), ["acme/b", "acme/a"]);
     for (tenants, after) in [
         (Tenants::All, Some("no/such")),
@@ -125,7 +141,7 @@ async fn the_list_has_pages_newest_first(store: &Fresh) {
         // One that is there, in a list that it is not in.
         (Tenants::One("acme"), Some("beta/d")),
     ] {
-        assert_eq!(clients::list(&mut reader, tenants, after, 10).await.unwrap(), []);
+        assert_eq!(clients::list(&mut reader, &of(tenants), after, 10).await.unwrap(), []);
     }
 }
 
@@ -163,15 +179,14 @@ async fn n151_hostile_text_is_text(store: &Fresh) {
 
     let mut reader = store.read().await.unwrap();
     for text in HOSTILE {
-        let only = clients::list(&mut reader, Tenants::One(text), None, 100).await.unwrap();
+        let of_it = of(Tenants::One(text));
+        let only = clients::list(&mut reader, &of_it, None, 100).await.unwrap();
         assert!(only.iter().all(|c| c.tenant == text), "{text:?}");
         assert_eq!(clients::by_ids(&mut reader, &[text]).await.unwrap().len(), 1);
         assert_eq!(credentials::ended(&mut reader, &[text]).await.unwrap(), []);
     }
-    assert_eq!(
-        clients::list(&mut reader, Tenants::All, None, 100).await.unwrap().len(),
-        HOSTILE.len()
-    );
+    let all = clients::list(&mut reader, &of(Tenants::All), None, 100).await.unwrap();
+    assert_eq!(all.len(), HOSTILE.len());
 }
 
 async fn n123_a_nul_is_stored_or_refused(store: &Fresh) {
@@ -266,4 +281,104 @@ async fn policies_have_versions(store: &Fresh) {
     for none in ["acme/y", "acme/z", "acme/nobody"] {
         assert_eq!(policies::of_client(&mut tx, none).await.unwrap(), None, "{none}");
     }
+}
+
+async fn stale_clients_are_those_that_were_asked_for(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let used = |id: &str, last_used| clients::Client { last_used, ..client(id, 10) };
+    let off = clients::Client { enabled: false, ..used("acme/off", None) };
+    for client in [
+        used("acme/never", None),
+        clients::Client { created: 90, ..used("acme/new", None) },
+        used("acme/unused", Some(20)),
+        used("acme/used", Some(80)),
+        used("acme/shared", Some(80)),
+        off,
+    ] {
+        clients::insert(&mut tx, &client).await.unwrap();
+    }
+    client_warnings::raise(&mut tx, "acme/shared", "shared", 80).await.unwrap();
+    client_warnings::raise(&mut tx, "acme/off", "shared", 80).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    let mut stale = async |never_used_since, unused_since, warned_of: &[&str]| {
+        let stale = clients::Stale { never_used_since, unused_since, warned_of };
+        let filter = clients::Filter { tenants: Tenants::One("acme"), stale: Some(stale) };
+        let found = clients::list(&mut reader, &filter, None, 10).await.unwrap();
+        let mut ids: Vec<String> = found.into_iter().map(|client| client.id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(stale(Some(50), None, &[]).await, ["acme/never"]);
+    assert_eq!(stale(None, Some(50), &[]).await, ["acme/unused"]);
+    assert_eq!(stale(None, None, &["shared", "past-due"]).await, ["acme/shared"]);
+    let all = stale(Some(95), Some(50), &["past-due", "shared"]).await;
+    assert_eq!(all, ["acme/never", "acme/new", "acme/shared", "acme/unused"]);
+    assert_eq!(stale(None, None, &[]).await, [""; 0]);
+
+    let names = async |after: &str| -> Vec<String> {
+        let mut reader = store.read().await.unwrap();
+        let page = clients::by_name(&mut reader, after, 3).await.unwrap();
+        page.into_iter().map(|client| client.id).collect()
+    };
+    assert_eq!(names("").await, ["acme/never", "acme/new", "acme/off"]);
+    assert_eq!(names("acme/off").await, ["acme/shared", "acme/unused", "acme/used"]);
+    assert_eq!(names("acme/used").await, [""; 0]);
+}
+
+async fn a_warning_is_given_once(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    for name in ["acme/a", "acme/b"] {
+        assert!(client_warnings::raise(&mut tx, name, "past-due", 5).await.unwrap());
+    }
+    assert!(client_warnings::raise(&mut tx, "acme/a", "unused", 6).await.unwrap());
+    assert!(!client_warnings::raise(&mut tx, "acme/a", "past-due", 7).await.unwrap());
+    tx.commit().await.unwrap();
+
+    let mut reader = store.read().await.unwrap();
+    let warning = |kind: &str, at| client_warnings::Warning {
+        client: "acme/a".to_owned(),
+        kind: kind.to_owned(),
+        at,
+    };
+    let of_a = client_warnings::of_clients(&mut reader, &["acme/a", "acme/x"]).await.unwrap();
+    assert_eq!(of_a, [warning("past-due", 5), warning("unused", 6)]);
+    assert_eq!(client_warnings::of_clients(&mut reader, &[]).await.unwrap(), []);
+    let mut counted = client_warnings::count(&mut reader).await.unwrap();
+    counted.sort();
+    assert_eq!(counted, [("past-due".to_owned(), 2), ("unused".to_owned(), 1)]);
+    drop(reader);
+
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    client_warnings::lift(&mut tx, "acme/a", &["past-due", "refused"]).await.unwrap();
+    assert!(client_warnings::raise(&mut tx, "acme/a", "past-due", 9).await.unwrap());
+}
+
+async fn addresses_are_counted_and_bounded(store: &Fresh) {
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    let seen = |client: &str, n: i64| (client.to_owned(), format!("10.0.{}.{}", n / 256, n % 256));
+    client_addresses::note(&mut tx, &[], 5).await.unwrap();
+    client_addresses::note(&mut tx, &[seen("acme/a", 1), seen("acme/b", 1)], 10).await.unwrap();
+    client_addresses::note(&mut tx, &[seen("acme/a", 1), seen("acme/a", 2)], 20).await.unwrap();
+    client_addresses::note(&mut tx, &[seen("acme/a", 1)], 15).await.unwrap();
+    let mut count = async |since| {
+        let ids = ["acme/a", "acme/b", "acme/x"];
+        let mut counted = client_addresses::count(&mut tx, &ids, since).await.unwrap();
+        counted.sort();
+        counted
+    };
+    let of = |client: &str, places| (client.to_owned(), places);
+    assert_eq!(count(0).await, [of("acme/a", 2), of("acme/b", 1)]);
+    assert_eq!(count(20).await, [of("acme/a", 2)], "what is known is dated anew, never back");
+    assert_eq!(count(21).await, []);
+
+    for n in 0..client_addresses::MOST + 10 {
+        client_addresses::note(&mut tx, &[seen("acme/b", n)], 30).await.unwrap();
+    }
+    let counted = client_addresses::count(&mut tx, &["acme/b"], 0).await.unwrap();
+    assert_eq!(counted, [of("acme/b", client_addresses::MOST)]);
+    assert_eq!(client_addresses::prune(&mut tx, 30, 1).await.unwrap(), 1);
+    assert_eq!(client_addresses::prune(&mut tx, 30, 10).await.unwrap(), 1);
+    assert_eq!(client_addresses::prune(&mut tx, 30, 10).await.unwrap(), 0);
 }

@@ -149,6 +149,8 @@ async fn mints_are_found_by_the_policy_of_who_asked(store: &Fresh) {
             last_address: None,
             mints: 0,
             deleted: None,
+            refused: None,
+            version: None,
         };
         clients::insert(&mut tx, &client).await.unwrap();
     }

@@ -145,6 +145,8 @@ async fn what_is_live_is_counted(store: &Fresh) {
             last_address: None,
             mints: 0,
             deleted: None,
+            refused: None,
+            version: None,
         };
         clients::insert(&mut tx, &client).await.unwrap();
     }

@@ -1,5 +1,5 @@
 use futures_util::future::join_all;
-use scrip::vault::{Proof, VaultError};
+use scrip::vault::{InVault, Proof, VaultError};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -156,4 +156,41 @@ async fn who_loses_a_rotation_adopts_the_winner() {
     assert_eq!(versions.newest(), Some(&won));
     assert_eq!(vault.secret(&billing, 2).await.unwrap().expose_secret(), winner);
     assert_eq!(vault.secret(&billing, 9).await.unwrap_err(), VaultError::NotFound);
+}
+
+#[tokio::test]
+async fn n130_of_many_who_rotate_at_once_one_writes_and_all_agree_on_the_newest() {
+    let server = DevVault::start().await;
+    let fixture = connect(&server.admin, &server.admin.address);
+    let vault = fixture.credentials.vault();
+    server.admin.put_secret(PATH, FIRST).await;
+    // What each of them has seen before any of them writes.
+    let seen = vault.every_version(&billing()).await.unwrap();
+    let billing = billing();
+    let rotations = (0..8).map(|_| InVault::follow(vault, &billing, seen.clone()));
+    let rotated: Vec<InVault> =
+        join_all(rotations).await.into_iter().collect::<Result<_, _>>().unwrap();
+    let written: Vec<_> = rotated.iter().filter_map(|one| one.secret.as_ref()).collect();
+    assert_eq!(written.len(), 1, "the others adopt it");
+    let newest = vault.secret(&billing, 2).await.unwrap();
+    assert_eq!(written[0].expose_secret(), newest.expose_secret());
+    for one in &rotated {
+        assert_eq!(one.versions.newest_name(), rotated[0].versions.newest_name());
+        assert_eq!(one.versions.newest().unwrap().number, 2);
+    }
+    assert_eq!(good(&fixture.prove(newest.expose_secret()).await), Some(2));
+}
+
+#[tokio::test]
+async fn what_is_in_vault_is_listed_folder_by_folder() {
+    let server = DevVault::start().await;
+    let fixture = connect(&server.admin, &server.admin.address);
+    let vault = fixture.credentials.vault();
+    assert_eq!(vault.list(None).await.unwrap(), [""; 0]);
+    for path in ["scrip/acme/a", "scrip/acme/team/b", "scrip/beta/c", "scrip/top", "other/acme/d"] {
+        server.admin.put_secret(path, FIRST).await;
+    }
+    assert_eq!(vault.list(None).await.unwrap(), ["acme/", "beta/", "top"]);
+    assert_eq!(vault.list(Some("acme")).await.unwrap(), ["a", "team/"]);
+    assert_eq!(vault.list(Some("nobody")).await.unwrap(), [""; 0]);
 }

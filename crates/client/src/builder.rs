@@ -7,7 +7,7 @@ use scrip_token::{Cidr, ModelPattern, QualifiedName};
 use tokio::runtime::Handle;
 use url::Url;
 
-use crate::credential::{Credential, MasterCredential};
+use crate::credential::{Credential, KEPT_FOR, MasterCredential};
 use crate::endpoint::Endpoint;
 use crate::http::{self, Peer};
 use crate::source::TokenSource;
@@ -22,6 +22,7 @@ pub struct TokenSourceBuilder {
     credential: MasterCredential,
     ca: Option<PathBuf>,
     patience: Duration,
+    reread_after: Duration,
     audience: Option<String>,
     scopes: Vec<String>,
     models: Vec<String>,
@@ -67,6 +68,7 @@ impl TokenSourceBuilder {
             credential,
             ca: None,
             patience: Duration::from_secs(10),
+            reread_after: KEPT_FOR,
             audience: None,
             scopes: Vec::new(),
             models: Vec::new(),
@@ -139,6 +141,15 @@ impl TokenSourceBuilder {
         self
     }
 
+    /// How long a credential from Vault is traded for tokens before it is read again, an hour unless
+    /// told otherwise. For a rotation to be noticed by nobody, this and the life of a token together
+    /// are shorter than its overlap (24 hours unless the client has another one): what the old
+    /// secret minted ends with the overlap.
+    pub fn reread_after(mut self, age: Duration) -> Self {
+        self.reread_after = age;
+        self
+    }
+
     /// Starts to obtain and renew tokens in the current Tokio runtime, until the last clone of the
     /// source is dropped.
     ///
@@ -158,7 +169,7 @@ impl TokenSourceBuilder {
                 MasterCredential::File(path) => Credential::File(path),
                 MasterCredential::Vault(vault) => {
                     let reader = Box::new(Reader::new(vault, &client)?);
-                    Credential::Vault { reader, kept: None }
+                    Credential::Vault { reader, keep_for: self.reread_after, kept: None }
                 }
             },
             client,

@@ -21,19 +21,20 @@ pub enum MasterCredential {
     /// A file with the credential and nothing else, such as Vault Agent writes. Read again for
     /// each mint.
     File(PathBuf),
-    /// Vault's KV v2 engine. Read again every hour, and as soon as the service refuses it.
+    /// Vault's KV v2 engine. Read again every hour, unless told otherwise, and as soon as the service
+    /// refuses it.
     Vault(Vault),
 }
 
 /// Far below the overlap of a rotation (24 h unless configured), far above one login per mint.
-const KEPT_FOR: Duration = Duration::from_secs(3600);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(3600);
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A [`MasterCredential`] ready for reading.
 pub(crate) enum Credential {
     Text(SecretString),
     File(PathBuf),
-    Vault { reader: Box<Reader>, kept: Option<Kept> },
+    Vault { reader: Box<Reader>, keep_for: Duration, kept: Option<Kept> },
 }
 
 pub(crate) struct Kept {
@@ -48,9 +49,9 @@ impl Credential {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
             Self::File(path) => read_secret(path).await,
-            Self::Vault { reader, kept } => {
+            Self::Vault { reader, keep_for, kept } => {
                 let now = clock::now().monotonic;
-                if let Some(kept) = kept.as_ref().filter(|kept| now < kept.since + KEPT_FOR) {
+                if let Some(kept) = kept.as_ref().filter(|kept| now < kept.since + *keep_for) {
                     return Ok(kept.secret.clone());
                 }
                 match (reader.read().await, &kept) {

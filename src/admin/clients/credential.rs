@@ -14,69 +14,17 @@ use crate::secret::{self, DigestKey};
 use crate::store::clients::Client;
 use crate::store::credentials::{self, Credential};
 use crate::store::{StoreError, Tx};
-use crate::vault::{Vault, VaultError, Version, VersionName, Versions};
+use crate::vault::{Vault, Version, VersionName, Versions};
 
 /// The source of a client whose secret Vault keeps.
 pub(super) const VAULT: &str = "vault";
 /// The source of a client that keeps its secret itself; there is a digest of it here.
 pub(super) const EMBEDDED: &str = "embedded";
 
-/// What Vault has of a client after one has been written.
-pub(super) struct InVault {
-    pub(super) versions: Versions,
-    /// The newest, unless it is somebody else's: that is used, never shown.
-    pub(super) secret: Option<SecretString>,
-}
-
-impl InVault {
-    /// Adopts the secret that is there, else writes one. `now` in seconds.
-    pub(super) async fn adopt_or_write(
-        vault: &Vault,
-        client: &QualifiedName,
-        now: u64,
-    ) -> Result<Self, VaultError> {
-        let versions = every_version(vault, client).await?;
-        match versions.newest() {
-            Some(newest) if !newest.has_ended(now) => {
-                // One that does not count is told now, not at the first failed proof.
-                vault.secret(client, newest.number).await?;
-                Ok(Self { versions, secret: None })
-            }
-            _ => Self::write(vault, client, versions).await,
-        }
-    }
-
-    /// Writes a new secret.
-    pub(super) async fn rotate(vault: &Vault, client: &QualifiedName) -> Result<Self, VaultError> {
-        let versions = every_version(vault, client).await?;
-        Self::write(vault, client, versions).await
-    }
-
-    /// By check-and-set: who loses adopts the winner's.
-    async fn write(
-        vault: &Vault,
-        client: &QualifiedName,
-        versions: Versions,
-    ) -> Result<Self, VaultError> {
-        let secret = secret::generate(client.tenant());
-        let newest = versions.newest().map_or(0, |version| version.number);
-        match vault.write(client, &secret, newest).await {
-            Ok(version) => {
-                let versions = versions.iter().cloned().chain([version]).collect();
-                Ok(Self { versions: Versions::new(versions), secret: Some(secret) })
-            }
-            Err(VaultError::Conflict) => {
-                Ok(Self { versions: every_version(vault, client).await?, secret: None })
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
 /// Vault, for a client whose secret lies there.
 pub(super) fn vault(app: &App) -> Result<&Vault, Problem> {
     let vault = app.vault.as_ref().map(|credentials| credentials.vault());
-    vault.ok_or_else(|| Problem(Failure::unavailable("no Vault is configured any more", 5)))
+    vault.ok_or_else(|| Problem(Failure::unavailable("no Vault is configured", 5)))
 }
 
 /// What Vault has of this client; nothing where the secret is embedded.
@@ -88,14 +36,7 @@ pub(super) async fn in_vault(
     if client.source == EMBEDDED {
         return Ok(Versions::default());
     }
-    Ok(every_version(vault(app)?, id).await?)
-}
-
-async fn every_version(vault: &Vault, client: &QualifiedName) -> Result<Versions, VaultError> {
-    match vault.versions(client).await {
-        Err(VaultError::NotFound) => Ok(Versions::default()),
-        found => found,
-    }
+    Ok(vault(app)?.every_version(id).await?)
 }
 
 /// A new embedded secret, and the row that comes after `rows`. `now` in seconds.
@@ -228,6 +169,8 @@ mod tests {
             last_address: None,
             mints: 0,
             deleted: None,
+            refused: None,
+            version: None,
         }
     }
 

@@ -82,6 +82,8 @@ impl Creation {
             last_address: None,
             mints: 0,
             deleted: None,
+            refused: None,
+            version: None,
         }
     }
 }

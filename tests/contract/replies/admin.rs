@@ -44,6 +44,10 @@ pub async fn clients(session: &Session) {
     session.expect(204, session.ask(Method::DELETE, path)).await;
     session.expect(404, session.get(path)).await;
     session.expect(200, session.get("/v1/clients")).await;
+    session.expect(400, session.get("/v1/clients?stale=old")).await;
+    let found = session.expect(200, session.get("/v1/clients/unregistered")).await.json();
+    assert_eq!(found["items"][0]["id"], "acme/found");
+    session.expect(400, session.get("/v1/clients/unregistered?tenant=Acme")).await;
 }
 
 /// Applies and shows policies.

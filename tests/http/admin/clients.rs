@@ -33,7 +33,8 @@ async fn a_client_is_made_shown_listed_and_its_secret_told_once() {
     assert!(version.as_str().unwrap().starts_with("embedded:1."));
     let whole = json!({
         "id": "acme/billing", "policy": "acme/billing", "source": "embedded", "enabled": true,
-        "overlap": 60, "rotate_by": "2099-01-31T12:00:00Z", "created": since, "rotated": null,
+        "overlap": 60, "rotate_by": "2099-01-31T12:00:00Z", "due": "2099-01-31T12:00:00Z",
+        "warnings": [], "created": since, "rotated": null,
         "last_used": null, "last_address": null, "mints": 0,
         "credentials": [{"version": version, "since": since, "until": null}],
     });

@@ -1,0 +1,142 @@
+//! Secrets that Vault keeps: replaced ahead of the day they are due, and what somebody else has
+//! replaced there is noticed.
+
+use scrip_token::QualifiedName;
+use serde_json::json;
+
+use super::{Warning, replaced_from, since};
+use crate::app::App;
+use crate::audit::Event;
+use crate::clock;
+use crate::policy::Policy;
+use crate::store::clients::{self, Client};
+use crate::store::{Lock, StoreError, audit, client_warnings, credentials};
+use crate::vault::{InVault, MasterCredentials, VaultError, Version, VersionName, Versions};
+
+/// Seconds by which Vault's clock may be ahead of the database's before a version looks like a later
+/// one, where the record does not name the one that it knows.
+const SKEW: i64 = 60;
+
+/// What is known of the secret of a client now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secret {
+    /// It is as old as the record says.
+    AsRecorded,
+    /// It has been replaced; the record says so from now on.
+    Replaced,
+    /// Vault cannot be asked.
+    Unknown,
+}
+
+/// Looks at what is remembered of Vault, without asking it.
+pub(super) async fn notice(
+    app: &App,
+    vault: &MasterCredentials,
+    client: &Client,
+    name: &QualifiedName,
+) -> Result<Secret, StoreError> {
+    let Some(versions) = vault.versions(name) else { return Ok(Secret::AsRecorded) };
+    match later(client, &versions) {
+        Some(version) => record(app, client, &versions, version, "vault").await,
+        None => Ok(Secret::AsRecorded),
+    }
+}
+
+/// Asks Vault, and writes a new secret where that is Scrip's to do by now.
+pub(super) async fn settle(
+    app: &App,
+    vault: &MasterCredentials,
+    client: &Client,
+    name: &QualifiedName,
+    policy: Option<&Policy>,
+    now: i64,
+) -> Result<Secret, StoreError> {
+    let versions = match vault.vault().every_version(name).await {
+        Ok(versions) => versions,
+        Err(error) => return Ok(unsettled(client, &error)),
+    };
+    if let Some(version) = later(client, &versions) {
+        return record(app, client, &versions, version, "vault").await;
+    }
+    let is_due = replaced_from(client, policy).is_some_and(|from| from <= now);
+    // What somebody has ended stays ended: a new version would bring the client back.
+    let is_alive = versions.newest().is_some_and(|newest| !newest.has_ended(now.unsigned_abs()));
+    if !is_due || !is_alive {
+        return Ok(Secret::AsRecorded);
+    }
+    // Vault first, as when an operator rotates. Of two replicas, or one that dies in between and
+    // its successor, one writes, and the others find what it has written.
+    let InVault { versions, secret } = match InVault::follow(vault.vault(), name, versions).await {
+        Ok(written) => written,
+        Err(error) => return Ok(unsettled(client, &error)),
+    };
+    let by = if secret.is_some() { "schedule" } else { "vault" };
+    let Some(newest) = versions.newest() else { return Ok(Secret::Unknown) };
+    let settled = record(app, client, &versions, newest, by).await?;
+    vault.refresh([name.clone()]).await;
+    Ok(settled)
+}
+
+/// The newest version, where it is later than the record.
+fn later<'v>(client: &Client, versions: &'v Versions) -> Option<&'v Version> {
+    let known = client.version.as_deref().and_then(VersionName::parse);
+    versions.newest().filter(|newest| match known {
+        Some(known) => newest.name().is_after(&known),
+        None => newest.created_seconds().cast_signed() > since(client) + SKEW,
+    })
+}
+
+/// Nobody is warned of what Vault may have replaced meanwhile; where Vault says no, somebody has to
+/// know.
+fn unsettled(client: &Client, error: &VaultError) -> Secret {
+    tracing::warn!(client = client.id, %error, "a secret that is due cannot be looked at or replaced");
+    match error {
+        VaultError::Away(_) => Secret::Unknown,
+        _ => Secret::AsRecorded,
+    }
+}
+
+/// Puts a replaced secret on record, once: another replica may have done so. Where the record has
+/// changed since it was read, the next look finds what there is to do.
+async fn record(
+    app: &App,
+    client: &Client,
+    versions: &Versions,
+    newest: &Version,
+    by: &'static str,
+) -> Result<Secret, StoreError> {
+    let mut tx = app.store.begin(Lock::Admin).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let found = clients::update(&mut tx, &client.id, &clients::Change::default()).await?;
+    let ground =
+        |client: &Client| (client.deleted, client.refused, client.version.clone(), since(client));
+    if found.is_none_or(|found| ground(&found) != ground(client)) {
+        return Ok(Secret::Replaced);
+    }
+    let name = newest.name().to_string();
+    let written = newest.created_seconds().cast_signed();
+    let at = if by == "schedule" { written.max(now_ms / 1000) } else { written };
+    let kept = clients::Change {
+        rotated: Some(at),
+        rotate_by: Some(None),
+        refused: Some(None),
+        version: Some(&name),
+        ..Default::default()
+    };
+    clients::update(&mut tx, &client.id, &kept).await?;
+    if client.refused.is_some() {
+        // What was refused because it is past due does not come back for the overlap.
+        for old in versions.iter().filter(|version| version.number != newest.number) {
+            let old = old.name().to_string();
+            credentials::end_for_good(&mut tx, &client.id, &old, now_ms / 1000).await?;
+        }
+    }
+    client_warnings::lift(&mut tx, &client.id, &Warning::OF_AGE.map(Warning::as_str)).await?;
+    let detail = json!({"by": by, "version": name});
+    let event = Event::new("client.rotate", "done").tenant(&client.tenant).target(&client.id);
+    audit::insert_many(&mut tx, &[event.detail(&detail).at(now_ms)]).await?;
+    tx.commit().await?;
+    metrics::counter!("scrip_rotations_total", "by" => by).increment(1);
+    tracing::info!(client = client.id, by, "a secret has been replaced");
+    Ok(Secret::Replaced)
+}

@@ -1,0 +1,202 @@
+//! Looks at every client: replaces secrets that are due, warns once of what somebody should know,
+//! refuses what is past its grace.
+
+use futures_util::{StreamExt, stream};
+use scrip_token::QualifiedName;
+use serde_json::json;
+
+use super::outlook::policies_of;
+use super::rotation::{self, Secret};
+use super::{Bounds, DAY, Known, Warning, due, replaced_from, since, warnings};
+use crate::admin::rfc3339;
+use crate::app::App;
+use crate::audit::Event;
+use crate::clock;
+use crate::policy::Policy;
+use crate::store::clients::{self, Change, Client};
+use crate::store::{self, Lock, StoreError, audit, client_addresses, client_warnings};
+use crate::vault::MasterCredentials;
+
+/// Clients looked at in one go.
+const PAGE: u32 = 512;
+/// Of these, so many at most about whom Vault is asked, and so many of them at once.
+const MOST_ASKED: usize = 64;
+const PARALLEL: usize = 8;
+
+/// Looks at all clients, a page at a time, and counts those that are warned.
+///
+/// # Errors
+/// [`StoreError`]; what was done before it stays.
+pub async fn watch(app: &App) -> Result<(), StoreError> {
+    let mut after = String::new();
+    while !app.shutdown.is_cancelled() {
+        let page = clients::by_name(&mut app.store.read().await?, &after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        review(app, page).await?;
+    }
+    let standing = client_warnings::count(&mut app.store.read().await?).await?;
+    for warning in Warning::ALL {
+        let clients = standing.iter().find(|(kind, _)| kind == warning.as_str());
+        let clients = clients.map_or(0, |(_, clients)| *clients);
+        metrics::gauge!("scrip_client_warnings", "warning" => warning.as_str()).set(clients as f64);
+    }
+    Ok(())
+}
+
+/// Looks at these clients now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), StoreError> {
+    let mut session = app.store.read().await?;
+    let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
+    let policies = policies_of(&mut session, &clients).await?;
+    let ids: Vec<&str> = clients.iter().map(|client| client.id.as_str()).collect();
+    let standing = client_warnings::of_clients(&mut session, &ids).await?;
+    let places = client_addresses::count(&mut session, &ids, now - DAY).await?;
+    drop(session);
+
+    let bounds = Bounds {
+        unused: i64::from(app.config.unused_days.get()) * DAY,
+        places: app.config.most_addresses.into(),
+    };
+    let views: Vec<View<'_>> = clients
+        .iter()
+        .map(|client| {
+            let own = standing.iter().filter(|warning| warning.client == client.id);
+            let own: Vec<_> = own.map(|warning| (warning.kind.as_str(), warning.at)).collect();
+            let past_due = own.iter().find(|(kind, _)| *kind == Warning::PastDue.as_str());
+            let places = places.iter().find(|(id, _)| *id == client.id);
+            View {
+                client,
+                policy: policies.get(&client.policy),
+                known: Known {
+                    past_due_since: past_due.map(|(_, at)| *at),
+                    places: places.map_or(0, |(_, places)| *places),
+                },
+                said: own.iter().map(|(kind, _)| *kind).collect(),
+                bounds,
+            }
+        })
+        .collect();
+
+    let mut news = Vec::new();
+    let mut asks = Vec::new();
+    for view in &views {
+        match view.in_vault(app) {
+            Some((vault, name)) => match rotation::notice(app, vault, view.client, &name).await? {
+                Secret::AsRecorded if view.concerns_vault(now) => asks.push((view, vault, name)),
+                Secret::AsRecorded => news.push(view),
+                Secret::Replaced | Secret::Unknown => {}
+            },
+            None => news.push(view),
+        }
+    }
+    let mut answers = Vec::new();
+    for (view, vault, name) in asks.into_iter().take(MOST_ASKED) {
+        answers.push(async move { (view, view.settle(app, vault, &name, now).await) });
+    }
+    let mut answers = stream::iter(answers).buffer_unordered(PARALLEL);
+    while let Some((view, secret)) = answers.next().await {
+        if secret? == Secret::AsRecorded {
+            news.push(view);
+        }
+    }
+    news.retain(|view| view.is_news(now));
+    // Whoever locks several clients takes them by name.
+    news.sort_unstable_by_key(|view| &view.client.id);
+    say(app, &news).await
+}
+
+/// One client, and all that decides what is to be said of it.
+struct View<'p> {
+    client: &'p Client,
+    policy: Option<&'p Policy>,
+    known: Known,
+    said: Vec<&'p str>,
+    bounds: Bounds,
+}
+
+impl View<'_> {
+    /// Where its secret lies, if that is Vault and the client may use it.
+    fn in_vault<'a>(&self, app: &'a App) -> Option<(&'a MasterCredentials, QualifiedName)> {
+        let vault = app.vault.as_ref().filter(|_| self.client.source == "vault")?;
+        Some((vault, self.client.id.parse().ok().filter(|_| self.client.enabled)?))
+    }
+
+    /// Whether its secret is to be replaced, or something is about to be said of its age.
+    fn concerns_vault(&self, now: i64) -> bool {
+        let is_due = replaced_from(self.client, self.policy).is_some_and(|from| from <= now);
+        let is_new = |warning: &Warning| !self.said.contains(&warning.as_str());
+        let found = self.found(self.client, now);
+        is_due || found.iter().any(|found| Warning::OF_AGE.contains(found) && is_new(found))
+    }
+
+    async fn settle(
+        &self,
+        app: &App,
+        vault: &MasterCredentials,
+        name: &QualifiedName,
+        now: i64,
+    ) -> Result<Secret, StoreError> {
+        rotation::settle(app, vault, self.client, name, self.policy, now).await
+    }
+
+    fn is_news(&self, now: i64) -> bool {
+        let found = self.found(self.client, now);
+        let is_said = |warning: &Warning| self.said.contains(&warning.as_str());
+        Warning::ALL.iter().any(|warning| is_said(warning) != found.contains(warning))
+            || self.client.refused.is_some() != found.contains(&Warning::Refused)
+    }
+
+    /// Whether nothing has changed that the view was taken of.
+    fn is_of(&self, client: &Client) -> bool {
+        let ground = |client: &Client| (since(client), client.rotate_by, client.enabled);
+        ground(client) == ground(self.client) && client.policy == self.client.policy
+    }
+
+    fn found(&self, client: &Client, now: i64) -> Vec<Warning> {
+        warnings(client, self.policy, self.known, self.bounds, now)
+    }
+}
+
+/// Puts on record what is new of each: an event for a warning that nobody has given yet, and whether
+/// the secret is refused from now on.
+async fn say(app: &App, news: &[&View<'_>]) -> Result<(), StoreError> {
+    if news.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.begin(Lock::Admin).await?;
+    let now_ms = tx.now_ms(clock::now_ms()).await?;
+    let now = now_ms / 1000;
+    let mut events = Vec::new();
+    for view in news {
+        let id = &view.client.id;
+        let client = clients::update(&mut tx, id, &Change::default()).await?;
+        let Some(client) = client.filter(|client| view.is_of(client)) else { continue };
+        let found = view.found(&client, now);
+        for warning in Warning::ALL {
+            let kind = warning.as_str();
+            match (view.said.contains(&kind), found.contains(&warning)) {
+                (false, true) if client_warnings::raise(&mut tx, id, kind, now).await? => {
+                    let due = due(&client, view.policy).map(rfc3339);
+                    let event = Event::new("client.warn", "alert").tenant(&client.tenant);
+                    let event = event.target(id).detail(&json!({"warning": kind, "due": due}));
+                    events.push(event.at(now_ms));
+                }
+                (true, false) => client_warnings::lift(&mut tx, id, &[kind]).await?,
+                _ => {}
+            }
+        }
+        let is_refused = found.contains(&Warning::Refused);
+        if is_refused != client.refused.is_some() {
+            let refused = Some(is_refused.then_some(now));
+            clients::update(&mut tx, id, &Change { refused, ..Change::default() }).await?;
+        }
+    }
+    if !events.is_empty() {
+        audit::insert_many(&mut tx, &events).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,36 @@
+//! How long a master credential lives.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::strict::object;
+
+/// By when a client's secret is to be replaced, and what becomes of one that is not. In days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// How long a secret may be in use: 30 to 90.
+    pub after: u32,
+    /// How long one that is past due goes on where it is refused in the end: at most 30.
+    #[serde(default = "week")]
+    pub grace: u32,
+    /// Whether one that is past due is refused after the grace, or only warned of.
+    #[serde(default)]
+    pub refuse: bool,
+    /// Whether Scrip writes the new one itself where Vault keeps it.
+    #[serde(default)]
+    pub automatic: bool,
+}
+
+impl Rotate {
+    /// The bounds of `after` and of `grace`.
+    pub(super) const BOUNDS: [std::ops::RangeInclusive<u32>; 2] = [30..=90, 0..=30];
+}
+
+fn week() -> u32 {
+    7
+}
+
+/// Reads it by the names of its members; `null` is none.
+pub(super) fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Rotate>, D::Error> {
+    object(value).map(Some)
+}
