@@ -96,10 +96,10 @@ pub fn due(client: &Client, policy: Option<&Policy>) -> Option<i64> {
 /// From when on Scrip replaces the secret itself, in seconds: so early that the old one ends, its
 /// overlap being over, when it is due.
 #[must_use]
-pub fn replaced_from(client: &Client, policy: Option<&Policy>) -> Option<i64> {
-    let is_automatic = policy.and_then(Policy::rotate).is_some_and(|rotate| rotate.automatic);
+pub fn replaced_from(client: &Client, policy: &Policy) -> Option<i64> {
+    let is_automatic = policy.rotate().is_some_and(|rotate| rotate.automatic);
     let is_ours = is_automatic && client.enabled && client.source == "vault";
-    due(client, policy).filter(|_| is_ours).map(|due| due - client.overlap)
+    due(client, Some(policy)).filter(|_| is_ours).map(|due| due - client.overlap)
 }
 
 /// Of what a client is to be warned at `now` (seconds). A disabled one of nothing: somebody has
@@ -107,7 +107,7 @@ pub fn replaced_from(client: &Client, policy: Option<&Policy>) -> Option<i64> {
 #[must_use]
 pub fn warnings(
     client: &Client,
-    policy: Option<&Policy>,
+    policy: &Policy,
     known: Known,
     bounds: Bounds,
     now: i64,
@@ -115,40 +115,44 @@ pub fn warnings(
     if !client.enabled || client.deleted.is_some() {
         return Vec::new();
     }
-    let age = due(client, policy).and_then(|due| match due {
-        due if now < due - NOTICE => None,
-        due if now < due => {
-            replaced_from(client, policy).is_none().then(|| vec![Warning::RotateSoon])
+    let mut found = Vec::new();
+    match due(client, Some(policy)) {
+        Some(due) if due <= now => {
+            found.push(Warning::PastDue);
+            if is_over(client, policy, known, due, now) {
+                found.push(Warning::Refused);
+            }
         }
-        due if is_over(client, policy, known, due, now) => {
-            Some(vec![Warning::PastDue, Warning::Refused])
+        // What the service replaces by itself concerns nobody unless it does not succeed.
+        Some(due) if due - NOTICE <= now && replaced_from(client, policy).is_none() => {
+            found.push(Warning::RotateSoon);
         }
-        _ => Some(vec![Warning::PastDue]),
-    });
-    let use_ = match client.last_used {
-        None if client.created + bounds.unused < now => Some(Warning::NeverUsed),
-        Some(used) if used + bounds.unused < now => Some(Warning::Unused),
-        _ => None,
-    };
-    let shared = (known.places > bounds.places).then_some(Warning::Shared);
-    age.into_iter().flatten().chain(use_).chain(shared).collect()
+        _ => {}
+    }
+    match client.last_used {
+        None if client.created + bounds.unused < now => found.push(Warning::NeverUsed),
+        Some(used) if used + bounds.unused < now => found.push(Warning::Unused),
+        _ => {}
+    }
+    if known.places > bounds.places {
+        found.push(Warning::Shared);
+    }
+    found
 }
 
 /// Whether the grace is over. It begins when the client is warned and not before: a policy that is
 /// applied today refuses nobody today.
-fn is_over(client: &Client, policy: Option<&Policy>, known: Known, due: i64, now: i64) -> bool {
+fn is_over(client: &Client, policy: &Policy, known: Known, due: i64, now: i64) -> bool {
     let refuses = |rotate: &Rotate| rotate.refuse && !is_spared(client, policy);
-    let rotate = policy.and_then(Policy::rotate).filter(refuses);
+    let rotate = policy.rotate().filter(refuses);
     let Some((rotate, said)) = rotate.zip(known.past_due_since) else { return false };
     due.max(said) + i64::from(rotate.grace) * DAY <= now
 }
 
 /// Whoever revokes, replaces keys or follows with this very secret is only warned.
-fn is_spared(client: &Client, policy: Option<&Policy>) -> bool {
-    let needs = |policy: &Policy| {
-        ["scrip:revoke", "scrip:keys", "scrip:feed"].into_iter().any(|scope| policy.grants(scope))
-    };
-    client.source == "embedded" && policy.is_some_and(needs)
+fn is_spared(client: &Client, policy: &Policy) -> bool {
+    let direct = ["scrip:revoke", "scrip:keys", "scrip:feed"];
+    client.source == "embedded" && direct.into_iter().any(|scope| policy.grants(scope))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use scrip_verify::{
 use super::{Caller, Operator, Unproved, authenticate_basic, current_policy, policy_of};
 use crate::app::App;
 use crate::policy::OPERATOR_ENV;
+use crate::receipts::Sighting;
 use crate::store::{self, Reader, StoreError};
 use crate::{clock, deny, signer};
 
@@ -93,7 +94,10 @@ async fn by_secret(
     match policy.filter(|policy| proved.embedded && policy.grants(scope)) {
         // A token would neither be minted for this address nor be taken from it.
         Some(policy) if !policy.admits(address) => Err(Unproved::Elsewhere),
-        Some(policy) => Ok(Operator::new(proved.caller, &policy)),
+        Some(policy) => {
+            app.sightings.note(Sighting::Use(proved.caller.client.clone()));
+            Ok(Operator::new(proved.caller, &policy))
+        }
         None => Err(Unproved::Scope(scope)),
     }
 }

@@ -48,7 +48,8 @@ impl Outlook {
     }
 }
 
-/// The policies of these clients that count now, by name.
+/// The policies of these clients that count now, by name, without those of a later version that this
+/// one cannot read.
 pub(super) async fn policies_of(
     session: &mut impl Session,
     clients: &[Client],
@@ -58,8 +59,11 @@ pub(super) async fn policies_of(
     names.dedup();
     let rows = policies::latest_of(session, &names).await?;
     let read = |row: policies::Policy| match Policy::from_json(row.body.as_bytes()) {
-        Ok(policy) => Ok((row.name, policy)),
-        Err(error) => Err(StoreError::Corrupt(error.to_string())),
+        Ok(policy) => Some((row.name, policy)),
+        Err(error) => {
+            tracing::error!(policy = row.name, %error, "a policy cannot be read");
+            None
+        }
     };
-    rows.into_iter().map(read).collect()
+    Ok(rows.into_iter().filter_map(read).collect())
 }

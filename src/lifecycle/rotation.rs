@@ -48,7 +48,7 @@ pub(super) async fn settle(
     vault: &MasterCredentials,
     client: &Client,
     name: &QualifiedName,
-    policy: Option<&Policy>,
+    policy: &Policy,
     now: i64,
 ) -> Result<Secret, StoreError> {
     let versions = match vault.vault().every_version(name).await {

@@ -33,7 +33,7 @@ fn policy(rotate: &Value) -> Policy {
 
 fn of_age(client: &Client, policy: &Policy, said: Option<i64>, now: i64) -> Vec<Warning> {
     let known = Known { past_due_since: said, places: 0 };
-    let mut found = warnings(client, Some(policy), known, BOUNDS, now);
+    let mut found = warnings(client, policy, known, BOUNDS, now);
     found.retain(|warning| Warning::OF_AGE.contains(warning));
     found
 }
@@ -88,11 +88,11 @@ fn the_earlier_date_counts_and_a_rotation_moves_it() {
 fn what_is_replaced_by_itself_ends_when_it_is_due_and_is_not_warned_of_before() {
     let automatic = policy(&json!({"after": 60, "automatic": true}));
     let vault = client("vault");
-    assert_eq!(replaced_from(&vault, Some(&automatic)), Some(59 * DAY));
+    assert_eq!(replaced_from(&vault, &automatic), Some(59 * DAY));
     assert_eq!(of_age(&vault, &automatic, None, 59 * DAY), []);
     assert_eq!(of_age(&vault, &automatic, None, 60 * DAY), [Warning::PastDue], "it was not");
-    assert_eq!(replaced_from(&client("embedded"), Some(&automatic)), None);
-    assert_eq!(replaced_from(&Client { enabled: false, ..vault }, Some(&automatic)), None);
+    assert_eq!(replaced_from(&client("embedded"), &automatic), None);
+    assert_eq!(replaced_from(&Client { enabled: false, ..vault }, &automatic), None);
     let embedded = of_age(&client("embedded"), &automatic, None, 59 * DAY);
     assert_eq!(embedded, [Warning::RotateSoon]);
 }
@@ -123,9 +123,10 @@ fn whoever_revokes_or_follows_with_the_secret_itself_is_only_warned() {
 
 #[test]
 fn what_is_never_used_or_unused_or_shared_is_told() {
+    let mild = policy(&json!({"after": 90}));
     let found = |last_used, places, now| {
         let client = Client { last_used, created: 5, ..client("vault") };
-        warnings(&client, None, Known { past_due_since: None, places }, BOUNDS, now)
+        warnings(&client, &mild, Known { past_due_since: None, places }, BOUNDS, now)
     };
     assert_eq!(found(None, 0, 5 + 30 * DAY), []);
     assert_eq!(found(None, 0, 6 + 30 * DAY), [Warning::NeverUsed]);

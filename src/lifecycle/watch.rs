@@ -63,14 +63,16 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), StoreError> {
     };
     let views: Vec<View<'_>> = clients
         .iter()
-        .map(|client| {
+        // Without its policy nothing is said of a client, and nothing taken back.
+        .filter_map(|client| Some((client, policies.get(&client.policy)?)))
+        .map(|(client, policy)| {
             let own = standing.iter().filter(|warning| warning.client == client.id);
             let own: Vec<_> = own.map(|warning| (warning.kind.as_str(), warning.at)).collect();
             let past_due = own.iter().find(|(kind, _)| *kind == Warning::PastDue.as_str());
             let places = places.iter().find(|(id, _)| *id == client.id);
             View {
                 client,
-                policy: policies.get(&client.policy),
+                policy,
                 known: Known {
                     past_due_since: past_due.map(|(_, at)| *at),
                     places: places.map_or(0, |(_, places)| *places),
@@ -83,36 +85,41 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), StoreError> {
 
     let mut news = Vec::new();
     let mut asks = Vec::new();
-    for view in &views {
+    for (place, view) in views.iter().enumerate() {
         match view.in_vault(app) {
             Some((vault, name)) => match rotation::notice(app, vault, view.client, &name).await? {
-                Secret::AsRecorded if view.concerns_vault(now) => asks.push((view, vault, name)),
-                Secret::AsRecorded => news.push(view),
+                Secret::AsRecorded if view.concerns_vault(now) => {
+                    asks.push((place, view, vault, name));
+                }
+                Secret::AsRecorded => news.push(place),
                 Secret::Replaced | Secret::Unknown => {}
             },
-            None => news.push(view),
+            None => news.push(place),
         }
     }
+    // What Vault refused before comes last, so that it keeps nobody waiting.
+    asks.sort_by_key(|(_, view, ..)| view.known.past_due_since.is_some());
     let mut answers = Vec::new();
-    for (view, vault, name) in asks.into_iter().take(MOST_ASKED) {
-        answers.push(async move { (view, view.settle(app, vault, &name, now).await) });
+    for (place, view, vault, name) in asks.into_iter().take(MOST_ASKED) {
+        answers.push(async move { (place, view.settle(app, vault, &name, now).await) });
     }
     let mut answers = stream::iter(answers).buffer_unordered(PARALLEL);
-    while let Some((view, secret)) = answers.next().await {
+    while let Some((place, secret)) = answers.next().await {
         if secret? == Secret::AsRecorded {
-            news.push(view);
+            news.push(place);
         }
     }
-    news.retain(|view| view.is_news(now));
-    // Whoever locks several clients takes them by name.
-    news.sort_unstable_by_key(|view| &view.client.id);
+    // Whoever locks several clients takes them in the order of the database.
+    news.sort_unstable();
+    let news = news.into_iter().map(|place| &views[place]);
+    let news: Vec<&View<'_>> = news.filter(|view| view.is_news(now)).collect();
     say(app, &news).await
 }
 
 /// One client, and all that decides what is to be said of it.
 struct View<'p> {
     client: &'p Client,
-    policy: Option<&'p Policy>,
+    policy: &'p Policy,
     known: Known,
     said: Vec<&'p str>,
     bounds: Bounds,
@@ -180,7 +187,7 @@ async fn say(app: &App, news: &[&View<'_>]) -> Result<(), StoreError> {
             let kind = warning.as_str();
             match (view.said.contains(&kind), found.contains(&warning)) {
                 (false, true) if client_warnings::raise(&mut tx, id, kind, now).await? => {
-                    let due = due(&client, view.policy).map(rfc3339);
+                    let due = due(&client, Some(view.policy)).map(rfc3339);
                     let event = Event::new("client.warn", "alert").tenant(&client.tenant);
                     let event = event.target(id).detail(&json!({"warning": kind, "due": due}));
                     events.push(event.at(now_ms));

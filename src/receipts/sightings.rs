@@ -1,4 +1,5 @@
-//! Who was seen to verify, or to follow: whoever acknowledges nothing has to be reckoned with.
+//! Who was seen to verify, or to follow: whoever acknowledges nothing has to be reckoned with. And
+//! whose secret is used without a mint: it is not to count as unused.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,10 +8,11 @@ use scrip_token::QualifiedName;
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::store::{Lock, Store, StoreError, sightings};
+use crate::store::{Lock, Store, StoreError, clients, sightings};
 
-/// The same is written once in this time.
+/// The same is written once in this time; that a secret is used, once in the longer one.
 const SPACING: Duration = Duration::from_secs(60);
+const USE_SPACING: Duration = Duration::from_secs(3600);
 /// What could not be written is tried again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Most sightings that wait to be looked at. What comes then is lost, as what comes ten times a
@@ -24,6 +26,14 @@ pub enum Sighting {
     Keys,
     /// A client that reads the feed.
     Feed(QualifiedName),
+    /// A client that proved itself with its secret where a token would have done.
+    Use(QualifiedName),
+}
+
+impl Sighting {
+    fn spacing(&self) -> Duration {
+        if let Self::Use(_) = self { USE_SPACING } else { SPACING }
+    }
 }
 
 /// Takes sightings to be written, off the path of any request.
@@ -37,7 +47,7 @@ impl Sightings {
         let task = tokio::spawn(async move {
             let mut written: HashMap<Sighting, Instant> = HashMap::new();
             while let Some(sighting) = seen.recv().await {
-                written.retain(|_, at| at.elapsed() < SPACING);
+                written.retain(|sighting, at| at.elapsed() < sighting.spacing());
                 if written.contains_key(&sighting) {
                     continue;
                 }
@@ -64,6 +74,7 @@ async fn write(store: &Store, sighting: &Sighting) -> Result<(), StoreError> {
     match sighting {
         Sighting::Keys => sightings::note(&mut tx, "keys", "", now).await?,
         Sighting::Feed(client) => sightings::note(&mut tx, "feed", client.as_str(), now).await?,
+        Sighting::Use(client) => clients::mark_seen(&mut tx, client.as_str(), now).await?,
     }
     tx.commit().await
 }

@@ -27,7 +27,7 @@ pub struct Client {
     pub created: i64,
     /// When its secret was last rotated.
     pub rotated: Option<i64>,
-    /// When it last minted.
+    /// When its secret was last used: to mint, or within the hour to do without a token.
     pub last_used: Option<i64>,
     /// From where.
     pub last_address: Option<String>,
@@ -250,6 +250,17 @@ pub async fn update(
         .bind(change.version)
         .fetch_optional(c)
         .await?))
+}
+
+/// Notes that a client used its secret at `at` (seconds), without a mint.
+///
+/// # Errors
+/// As any statement.
+pub async fn mark_seen(tx: &mut Tx, id: &str, at: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE clients SET last_used = $2 \
+               WHERE id = $1 AND (last_used IS NULL OR last_used < $2)";
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(at).execute(c).await.map(drop)?);
+    Ok(())
 }
 
 /// Adds up what a group of mints used, one [`Use`] for each client.

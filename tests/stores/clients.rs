@@ -164,6 +164,12 @@ async fn use_adds_up(store: &Fresh) {
     assert_eq!((a.mints, a.last_used, a.last_address), (1, Some(7), None));
     let b = clients::by_id(&mut tx, "acme/b").await.unwrap().unwrap();
     assert_eq!((b.mints, b.last_used, b.last_address), (5, Some(9), Some("10.0.0.2".to_owned())));
+
+    for (at, last_used) in [(8, 9), (12, 12)] {
+        clients::mark_seen(&mut tx, "acme/b", at).await.unwrap();
+        let b = clients::by_id(&mut tx, "acme/b").await.unwrap().unwrap();
+        assert_eq!((b.mints, b.last_used), (5, Some(last_used)));
+    }
 }
 
 async fn n151_hostile_text_is_text(store: &Fresh) {
