@@ -92,8 +92,9 @@ pub enum Unproved {
 
 /// Every failed authentication is answered this long after its arrival, whatever the cause.
 const FAILURE_TIME: Duration = Duration::from_millis(250);
-/// Most failures that wait for their answer at once.
-const MOST_WAITING: usize = 512;
+/// Most failures that wait for their answer at once: they leave room among the requests for those
+/// who are served.
+const MOST_WAITING: usize = 256;
 
 /// Holds failures back until they all look the same.
 pub struct Doorkeeper(Semaphore);

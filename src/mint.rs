@@ -79,8 +79,10 @@ pub async fn mint(
     let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await;
     let proved = match proved {
         Ok(proved) => proved,
-        // Turned away before it was looked at: a flood of them is counted, and nothing is written.
-        Err(why @ Unproved::TooOften(_)) => return Err(why.into()),
+        // Nobody was found wrong. These come in floods, and the audit log must not make them worse.
+        Err(why @ (Unproved::TooOften(_) | Unproved::Crowded | Unproved::Store(_))) => {
+            return Err(why.into());
+        }
         Err(why) => {
             metrics::counter!("scrip_mints_total", "outcome" => "unproved").increment(1);
             let event = Event::new("mint", "unproved").origin(address, id.to_string());
@@ -105,7 +107,7 @@ pub async fn mint(
     // 4. Whether it may be had.
     let approved = match consider(&app, &proved, &request).await {
         Ok(approved) => approved,
-        Err(refused @ Refused::TooOften(_)) => return Err(refused.into()),
+        Err(refused @ (Refused::TooOften(_) | Refused::Store(_))) => return Err(refused.into()),
         Err(refused) => {
             note(&app, &proved.caller, &id, Some(&request), &refused);
             return Err(refused.into());
@@ -137,6 +139,7 @@ pub async fn mint(
     // 6. Only what is on record can be signed.
     let token = app.signer.sign(&recorded)?;
     metrics::counter!("scrip_mints_total", "outcome" => "granted").increment(1);
+    app.appointments.granted(clock::monotonic());
 
     // 7. The reply says what the token says.
     let claims = recorded.claims();

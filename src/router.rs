@@ -34,8 +34,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// Longest time from a request's head to the end of its body, however it trickles in.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Most requests at once that mint or introspect, and most that give up a token; beyond it they are
-/// shed, so that overload never slows down revoking.
-const MOST_OAUTH: usize = 1024;
+/// shed, so that overload never slows down revoking. Two groups of the recorder's: were it many more,
+/// a slow database would let all of them wait in vain.
+const MOST_OAUTH: usize = 512;
 
 /// All routes of the API.
 pub fn routes(app: Arc<App>) -> Router {

@@ -1,24 +1,57 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time that is kept for each who was turned away: a stampede comes back as a queue.
-const EACH: Duration = Duration::from_millis(2);
+/// What is kept for each who was turned away before anything is known of the pace, at least, and at
+/// most.
+const USUAL: Duration = Duration::from_millis(2);
+const FASTEST: Duration = Duration::from_micros(100);
+const SLOWEST: Duration = Duration::from_millis(20);
+/// A pause that is longer is no pace.
+const LONGEST_GAP: Duration = Duration::from_secs(1);
 /// Longest that anybody is sent away for.
-const MOST: Duration = Duration::from_secs(30);
+const MOST: Duration = Duration::from_secs(60);
+/// Over so many mints the pace is averaged: they come in groups.
+const AVERAGED: u32 = 256;
 
-/// When whoever was turned away under load shall come back: one after the other, because all who are
-/// told the same second would be turned away together again.
-#[derive(Default)]
-pub struct Appointments(Mutex<Option<Instant>>);
+/// When whoever was turned away under load shall come back: one after the other, at the pace at which
+/// mints were granted lately. All who are told the same second would be turned away together again,
+/// and in the end nobody would be served.
+pub struct Appointments(Mutex<Book>);
+
+struct Book {
+    each: Duration,
+    granted: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Default for Appointments {
+    fn default() -> Self {
+        Self(Mutex::new(Book { each: USUAL, granted: None, last: None }))
+    }
+}
 
 impl Appointments {
+    /// Takes notice of a mint that was granted.
+    pub fn granted(&self, now: Instant) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = book.granted.replace(now);
+        // Only while there are appointments does the time between two mints say how long one takes.
+        if let (Some(before), Some(last)) = (before, book.last)
+            && now <= last
+        {
+            let gap = now.saturating_duration_since(before).min(LONGEST_GAP);
+            let each = (book.each * (AVERAGED - 1) + gap) / AVERAGED;
+            book.each = each.clamp(FASTEST, SLOWEST);
+        }
+    }
+
     /// The next one, in whole seconds from `now`.
     pub fn next(&self, now: Instant) -> u64 {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = last.map_or(now, |last| last.max(now)) + EACH;
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = book.last.map_or(now, |last| last.max(now)) + book.each;
         // Whoever comes when the book is full shares its last page.
         let next = next.min(now + MOST);
-        *last = Some(next);
+        book.last = Some(next);
         next.duration_since(now).as_secs() + 1
     }
 }
@@ -31,9 +64,30 @@ mod tests {
     #[test]
     fn a_stampede_is_spread_and_nobody_is_sent_away_for_ever() {
         let (book, now) = (Appointments::default(), clock::monotonic());
-        let waits: Vec<u64> = (0..20_000).map(|_| book.next(now)).collect();
+        let waits: Vec<u64> = (0..40_000).map(|_| book.next(now)).collect();
         assert_eq!((waits[0], waits[498], waits[499], waits[5000]), (1, 1, 2, 11));
-        assert_eq!(waits.last(), Some(&31));
-        assert_eq!(book.next(now + Duration::from_secs(60)), 1, "the book is empty again");
+        assert_eq!(waits.last(), Some(&61));
+        assert_eq!(book.next(now + Duration::from_secs(90)), 1, "the book is empty again");
+    }
+
+    #[test]
+    fn under_load_the_pace_is_that_of_the_mints() {
+        let (book, start) = (Appointments::default(), clock::monotonic());
+        let in_line = |now| (0..1000).map(|_| book.next(now)).last();
+        // While nobody is turned away, the time between two mints says nothing.
+        for second in 0..1000 {
+            book.granted(start + Duration::from_secs(second));
+        }
+        let start = start + Duration::from_secs(1000);
+        assert_eq!(in_line(start), Some(3));
+        // Ten each 100 ms.
+        for _ in 0..40_000 {
+            book.next(start);
+        }
+        for n in 0..500 * 10 {
+            book.granted(start + Duration::from_millis(n / 10 * 100));
+        }
+        let waits = in_line(start + Duration::from_secs(90));
+        assert!((8..=13).contains(&waits.unwrap()), "{waits:?}");
     }
 }
