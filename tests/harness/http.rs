@@ -30,6 +30,8 @@ impl Http {
         let http = Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
+            // The service closes idle connections after 10 s; nobody shall be about to use one then.
+            .pool_idle_timeout(Duration::from_secs(5))
             .build()
             .expect("a client without certificates");
         Self { http, url: installation.url(), ops_url: installation.ops_url() }

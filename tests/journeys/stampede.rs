@@ -101,7 +101,11 @@ async fn come_back_as_told(http: &Http, client: &Cli) -> (Jti, u32) {
     let mut tries = 0;
     loop {
         tries += 1;
-        let answer = http.mint(client, &[], None).await.unwrap();
+        // Where even the head of a request came too late, the connection is closed.
+        let Ok(answer) = http.mint(client, &[], None).await else {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        };
         match answer.status {
             200 => return (answer.body["jti"].as_str().unwrap().parse().unwrap(), tries),
             429 | 503 => {
