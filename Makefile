@@ -1,7 +1,7 @@
 # `make run` - the service with everything embedded. `make test` - everything that needs Rust, Postgres and Vault.
 # `make interop` - what others wrote against us; needs Python, node, Go and Java as well.
 # `make drill` - the long form of tests/drills: faults under a thousand revocations each, and the table of what was seen.
-# `make bench` - what verifying and revoking cost, as ratios to baselines of the same run; wants a quiet machine.
+# `make bench` - what verifying, minting and revoking cost, as ratios to baselines of the same run; wants a quiet machine.
 # `make fuzz` - each target of fuzz/ for FUZZ_SECONDS. `make mutants` - our checks broken one by one: do the tests notice?
 
 .PHONY: run test interop drill bench fuzz mutants
@@ -27,9 +27,10 @@ drill:
 	.ci/drill $(DRILLS)
 
 bench:
-	.ci/prepare postgres
+	.ci/prepare postgres vault
 	cargo bench --package scrip-verify --bench main
 	cargo bench --package scrip --bench feed
+	cargo bench --package scrip --bench mint
 
 # Sanitizers are a nightly feature; RUSTC_BOOTSTRAP allows them to the compiler that builds the rest. What libFuzzer finds
 # it adds to the first corpus, so the committed one stays as it is.

@@ -8,6 +8,7 @@
 
 mod drains;
 mod field;
+#[path = "../figures.rs"]
 mod figures;
 #[allow(dead_code, unreachable_pub, reason = "the tests' harness; little of it is needed here")]
 #[path = "../../tests/harness/mod.rs"]

@@ -75,6 +75,10 @@ impl FileVault {
         vault
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Every request is answered 503 from now on.
     pub async fn seal(&mut self) {
         self.admin.put("sys/seal", json!({})).await;
