@@ -80,10 +80,12 @@ enum Command {
 impl Cli {
     /// Runs the command. Results go to standard output, why it failed to standard error.
     ///
-    /// Exit code 0: done; 1: refused; 2: wrong usage; 3: the service is unreachable or ailing.
+    /// Exit code 0: done; 1: refused; 2: wrong usage; 3: the service is unreachable or ailing;
+    /// `token exec` ends as the command that it runs.
     pub async fn run(self) -> ExitCode {
         match self.command.run().await {
             Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::Ended(code)) => code.into(),
             Err(failure) => {
                 eprintln!("scrip: {failure}");
                 failure.exit_code().into()

@@ -513,9 +513,19 @@ pub fn client_secret() -> Option<SecretString> {
     secret.ok().filter(|text| !text.is_empty()).map(Into::into)
 }
 
-/// Variables that stand in dev.env, or have no flag.
-const OTHERS: [&str; 6] = [
+/// The folder that is a user's own, in memory, and gone with the session (XDG Base Directory), where
+/// the system has one.
+#[must_use]
+pub fn runtime_dir() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
+    let folder = std::env::var_os("XDG_RUNTIME_DIR");
+    folder.map(PathBuf::from).filter(|folder| folder.is_dir())
+}
+
+/// Variables that stand in dev.env, have no flag, or are set for others.
+const OTHERS: [&str; 7] = [
     "SCRIP_CLIENT_SECRET",
+    "SCRIP_TOKEN_FILE",
     "SCRIP_OPERATOR_ID",
     "SCRIP_OPERATOR_SECRET",
     "SCRIP_VERIFIER_ID",

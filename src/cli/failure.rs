@@ -22,6 +22,9 @@ pub(super) enum Failure {
     /// No answer, or none that the service would give while it is well.
     #[error("{0}")]
     Unreachable(String),
+    /// The command that was run ended with this code, and has said itself what there is to say.
+    #[error("the command ended with {0}")]
+    Ended(u8),
     /// The result could not be written.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
@@ -33,6 +36,7 @@ impl Failure {
             Self::Refused(_) | Self::Rejected(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Ended(code) => *code,
         }
     }
 }

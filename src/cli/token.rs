@@ -1,7 +1,14 @@
 //! `scrip token`: ask for a token, look one up, check one.
 
+mod exec;
+mod file;
+mod keep;
+mod source;
+mod watch;
+
 use std::io::{self, Write};
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use scrip_token::name::is_scope;
@@ -24,7 +31,18 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Trade the client's secret for a token; prints the token alone
-    Get(Wish),
+    Get {
+        #[command(flatten)]
+        wish: Wish,
+        /// Go on: keep a fresh token in a file, until stopped
+        #[arg(long, requires = "file")]
+        watch: bool,
+        /// Where to keep it: mode 0600, replaced as a whole
+        #[arg(long, value_name = "PATH", requires = "watch")]
+        file: Option<PathBuf>,
+    },
+    /// Run a command with a fresh token in its environment, and in a file that is kept fresh
+    Exec(exec::Args),
     /// List the tokens that were issued, newest first
     List(Box<Which>),
     /// Show what the service recorded of a token
@@ -140,7 +158,11 @@ fn spaced(items: &[impl ToString]) -> Option<String> {
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Get(wish) => {
+            Command::Get { wish, file: Some(path), .. } => {
+                watch::watch(wish.source(self.remote.connection)?, &path).await
+            }
+            Command::Exec(args) => args.run(self.remote).await,
+            Command::Get { wish, .. } => {
                 let (api, printer) = self.remote.open()?;
                 let reply = api.mint(&wish.parameters()).await?;
                 if printer.json {

@@ -11,6 +11,7 @@ pub mod dice;
 pub mod disk;
 pub mod faketime;
 pub mod follower;
+pub mod front;
 pub mod gateway;
 pub mod hook;
 pub mod http;

@@ -15,5 +15,6 @@ mod shutdown;
 mod stampede;
 mod start;
 mod story;
+mod tokens;
 mod webhooks;
 mod workload;

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod builder;
+mod changes;
 mod clock;
 mod credential;
 mod endpoint;
@@ -14,6 +15,7 @@ mod token;
 mod vault;
 
 pub use builder::{BuildError, TokenSourceBuilder};
+pub use changes::Changes;
 pub use credential::MasterCredential;
 pub use error::{ClientError, Refusal};
 pub use source::TokenSource;

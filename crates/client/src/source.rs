@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::builder::TokenSourceBuilder;
+use crate::changes::Changes;
 use crate::clock;
 use crate::credential::MasterCredential;
 use crate::endpoint::Endpoint;
@@ -62,6 +63,13 @@ impl TokenSource {
             Ok(Err(_)) => Err(ClientError::Stopped),
             Err(_) => outcome(&self.state.borrow()),
         }
+    }
+
+    /// Each new token from now on, beginning with the one that there is, and each failure to obtain
+    /// one: for whoever passes tokens on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes::new(self.state.clone())
     }
 
     /// Gives up a token that a gateway refused (401), so that the next [`token`](Self::token) is
