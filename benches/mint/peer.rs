@@ -59,5 +59,5 @@ async fn side(name: &'static str, vault: &FileVault, mut role: Value) -> Side {
         "GET /v1/identity/oidc/token/bench HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\n\r\n"
     );
     let address = admin.address.trim_start_matches("http://").parse().expect("an address");
-    Side::new(name, address, vault.pid(), [request.into_bytes()].into())
+    Side::new(name, address, vault.process.pid(), [request.into_bytes()].into())
 }

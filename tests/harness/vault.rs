@@ -37,7 +37,7 @@ impl DevVault {
 /// A real Vault that stores in files, and so can be sealed, killed and started again. KV v2 at `secret/`.
 pub struct FileVault {
     pub admin: Admin,
-    process: Process,
+    pub process: Process,
     unseal_key: String,
     home: TempDir,
 }
@@ -73,10 +73,6 @@ impl FileVault {
             .post("sys/mounts/secret", json!({"type": "kv", "options": {"version": "2"}}))
             .await;
         vault
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
     }
 
     /// Every request is answered 503 from now on.

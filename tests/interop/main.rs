@@ -5,6 +5,7 @@
 mod harness;
 
 mod differential;
+mod sdks;
 
 use harness::api::Api;
 use harness::hook::{self, Hook, Mood};

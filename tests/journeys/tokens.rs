@@ -17,8 +17,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -260,13 +260,14 @@ impl Field {
 /// Reads a file again and again, as fast as it can.
 struct Reader {
     stop: Arc<AtomicBool>,
-    seen: Arc<std::sync::Mutex<BTreeSet<Jti>>>,
+    seen: Arc<Mutex<BTreeSet<Jti>>>,
     thread: JoinHandle<()>,
 }
 
 impl Reader {
     fn of(file: &Path) -> Self {
-        let (stop, seen) = (Arc::<AtomicBool>::default(), Arc::<std::sync::Mutex<_>>::default());
+        let stop = Arc::<AtomicBool>::default();
+        let seen = Arc::<Mutex<BTreeSet<Jti>>>::default();
         let thread = std::thread::spawn({
             let (file, stop, seen) = (file.to_owned(), stop.clone(), seen.clone());
             move || {
