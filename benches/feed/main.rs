@@ -8,7 +8,6 @@
 
 mod drains;
 mod field;
-#[path = "../figures.rs"]
 mod figures;
 #[allow(dead_code, unreachable_pub, reason = "the tests' harness; little of it is needed here")]
 #[path = "../../tests/harness/mod.rs"]

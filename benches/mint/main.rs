@@ -7,7 +7,7 @@
 
 mod bare;
 mod field;
-#[path = "../figures.rs"]
+#[path = "../feed/figures.rs"]
 mod figures;
 mod group;
 mod growth;

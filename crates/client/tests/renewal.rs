@@ -48,6 +48,23 @@ async fn renewed_at_seventy_percent_while_the_old_token_serves() {
 }
 
 #[tokio::test]
+async fn whoever_passes_tokens_on_hears_of_each_and_of_each_failure() {
+    let answers = [Answer::Token { expires_in: 600 }, error(503, None, "temporarily_unavailable")];
+    let issuer = Issuer::start(answers).await;
+    // The source itself is gone: whoever waits for changes keeps the renewal up.
+    let mut changes = issuer.source().build().unwrap().changes();
+    let mut next = async || {
+        let change = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
+        change.expect("a change").expect("the runtime goes on")
+    };
+    assert_eq!(number(&next().await.unwrap()), 1);
+    pass(455.0).await;
+    let away = next().await.unwrap_err();
+    assert!(matches!(&away, ClientError::Away { .. }), "{away}");
+    assert!(number(&next().await.unwrap()) > 1);
+}
+
+#[tokio::test]
 async fn an_ended_token_is_not_handed_out_and_the_source_recovers() {
     let down = (0..10).map(|_| error(503, None, "temporarily_unavailable"));
     let issuer =
