@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    fn policy(scopes: &[&str], members: Value) -> Policy {
+    fn policy(scopes: &[&str], members: &Value) -> Policy {
         let mut policy = json!({
             "name": "acme/x", "audiences": ["self"], "scopes": scopes, "env": "scrip",
         });
@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn a_scope_is_granted_by_whoever_has_it() {
-        let one = policy(&["scrip:clients"], json!({}));
-        let two = policy(&["scrip:clients", "scrip:keys"], json!({}));
+        let one = policy(&["scrip:clients"], &json!({}));
+        let two = policy(&["scrip:clients", "scrip:keys"], &json!({}));
         assert_eq!(beyond(&one, &two), None);
         assert_eq!(beyond(&one, &one), None);
         assert_eq!(beyond(&two, &one), Some(json!({"scope": "scrip:keys"})));
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn whoever_is_confined_grants_the_same_confinement() {
-        let within = |tenant: &str| policy(&["scrip:clients"], json!({"admin_tenant": tenant}));
-        let free = policy(&["scrip:clients"], json!({}));
+        let within = |tenant: &str| policy(&["scrip:clients"], &json!({"admin_tenant": tenant}));
+        let free = policy(&["scrip:clients"], &json!({}));
         assert_eq!(beyond(&within("acme"), &within("acme")), None);
         assert_eq!(beyond(&within("acme"), &free), None);
         for wider in [free, within("beta")] {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn verifiers_are_registered_for_audiences_that_one_serves() {
-        let serves = |names: &[&str]| policy(&["scrip:feed"], json!({"serves": names}));
+        let serves = |names: &[&str]| policy(&["scrip:feed"], &json!({"serves": names}));
         assert_eq!(beyond(&serves(&["a"]), &serves(&["a", "b"])), None);
         assert_eq!(beyond(&serves(&["a", "b"]), &serves(&["self"])), None);
         for (granted, foreign) in [(serves(&["a", "b"]), "b"), (serves(&["self"]), "self")] {
