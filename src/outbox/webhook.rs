@@ -97,7 +97,7 @@ impl Webhook {
     /// Sends one, dated `now` in seconds. It is the same message each time, under the same id.
     ///
     /// # Errors
-    /// [`NotTaken`].
+    /// Why it was not taken.
     pub async fn send(&self, event: &Event, now: u64) -> Result<(), NotTaken> {
         let data = show(event).map_err(|error| NotTaken::Unanswered(error.to_string()))?;
         let body = json!({
