@@ -127,7 +127,7 @@ impl Api {
 
     /// A client with a policy that there is.
     pub async fn client_under(&self, id: &str, policy: &str) -> Client {
-        let body = json!({"id": id, "policy": policy});
+        let body = json!({"id": id, "policy": policy, "source": "embedded"});
         let made = self.write(Method::POST, "/v1/clients", &body).await;
         assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
         Client { id: id.to_owned(), secret: made.text("secret") }

@@ -137,9 +137,15 @@ async fn n55_there_is_one_spelling_of_each_path_and_method() {
 #[tokio::test]
 async fn n73_there_is_no_way_to_change_the_running_service() {
     let api = Api::start().await;
-    for path in
-        ["/v1/config", "/v1/reload", "/v1/seal", "/debug/pprof", "/admin", "/v1/usage", "/metrics"]
-    {
+    for path in [
+        "/v1/config",
+        "/v1/reload",
+        "/v1/seal",
+        "/debug/pprof",
+        "/admin",
+        "/v1/settings",
+        "/metrics",
+    ] {
         for method in [Method::GET, Method::POST, Method::PUT] {
             api.write(method, path, &json!({})).await.problem(404, "not-found");
         }

@@ -385,6 +385,8 @@ impl<'s> World<'s> {
         if self.dies() {
             let mut tx = self.store.begin(Lock::Admin).await.unwrap();
             settle(&mut tx, &self.audience, self.now, 3).await.unwrap();
+            drop(tx);
+            self.store.is_idle().await;
         }
         let replica = async |limit| {
             loop {

@@ -34,11 +34,13 @@ mod time;
 mod tokens;
 
 use crate::harness::postgres;
+use crate::harness::until::until;
 use scrip::store::{Store, StoreError};
 use scrip_token::Jti;
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use std::ops::Deref;
+use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -82,6 +84,18 @@ impl Fresh {
         } else {
             let mut conn = SqliteConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap()
+        }
+    }
+
+    /// Returns once what was given up has been rolled back, and holds no lock any more.
+    async fn is_idle(&self) {
+        if self.is_postgres() {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                       AND state LIKE 'idle in transaction%'";
+            until("no transaction is open", Duration::from_secs(30), async || {
+                (self.number(sql).await == 0).then_some(())
+            })
+            .await;
         }
     }
 
