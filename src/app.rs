@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Journal;
-use crate::caller::Doorkeeper;
+use crate::caller::{Doorkeeper, Register};
 use crate::config::Config;
 use crate::deny::DenyList;
 use crate::deny::audience::Audience;
@@ -51,6 +51,10 @@ pub struct App {
     pub vault: Option<MasterCredentials>,
     /// Digests of embedded credentials.
     pub digest_key: DigestKey,
+    /// Clients as they are now.
+    pub register: Register,
+    /// The same, over the connections that are kept for revocation and the feed.
+    pub reserved_register: Register,
     /// Holds back failed authentications.
     pub doorkeeper: Doorkeeper,
     /// Who may ask how often.

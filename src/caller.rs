@@ -4,8 +4,10 @@ mod address;
 mod bearer;
 mod presented;
 mod reach;
+mod register;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
@@ -20,7 +22,7 @@ use crate::policy::Policy;
 use crate::rates::{Failures, TooOften};
 use crate::secret::{self, DigestKey};
 use crate::store::credentials::Credential;
-use crate::store::{Reader, Session, StoreError, clients, credentials, policies};
+use crate::store::{Session, StoreError, policies};
 use crate::vault::{MasterCredentials, Proof, Version, Versions};
 
 pub use address::client_address;
@@ -28,6 +30,8 @@ pub use bearer::{Means, operator, operator_with_either};
 use presented::Presented;
 pub use presented::{Form, FormError};
 pub use reach::{Operator, Reach};
+use register::Entry;
+pub use register::{Register, Unread};
 
 /// A client that has proved who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +45,12 @@ pub struct Caller {
 }
 
 /// What is on record about a caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Proved {
     /// Who.
     pub caller: Caller,
-    /// The name of its policy.
-    pub policy: String,
+    /// Its policy, as it counts now.
+    pub policy: Arc<Policy>,
     /// Whether its secret is kept here, and so does not depend on Vault.
     pub embedded: bool,
 }
@@ -76,6 +80,9 @@ pub enum Unproved {
     /// The database is away.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The client could not be looked up.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// A bearer token is missing or refused.
     #[error("access token refused: {0}")]
     Token(String),
@@ -126,7 +133,7 @@ pub async fn authenticate(
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_request(headers, form)?;
-    prove(app, presented, address, arrival, &app.rates.failures, app.store.read()).await
+    prove(app, presented, address, arrival, &app.rates.failures, &app.register).await
 }
 
 /// Proves a client whose credential stands in a Basic header, over the connections that are kept for
@@ -141,8 +148,8 @@ pub async fn authenticate_basic(
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_basic(headers);
-    let failures = &app.rates.reserved_failures;
-    prove(app, presented, address, arrival, failures, app.store.read_reserved()).await
+    let (failures, register) = (&app.rates.reserved_failures, &app.reserved_register);
+    prove(app, presented, address, arrival, failures, register).await
 }
 
 async fn prove(
@@ -151,12 +158,12 @@ async fn prove(
     address: IpAddr,
     arrival: Instant,
     failures: &Failures,
-    session: impl Future<Output = Result<Reader, StoreError>>,
+    register: &Register,
 ) -> Result<Proved, Unproved> {
     let proved = match &presented {
         Some(presented) => {
             failures.may_try(&presented.client, address, arrival)?;
-            look_up(app, presented, address, arrival, session).await
+            look_up(app, presented, address, arrival, register).await
         }
         None => Ok(None),
     };
@@ -204,30 +211,28 @@ fn read(row: &policies::Policy) -> Result<Policy, StoreError> {
     policy.map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// The client, if the secret is a good version's. Unknown clients take the same path: the same two
-/// statements and one comparison.
+/// The client, if the secret is a good version's. Unknown clients take the same path: the same
+/// reading and one comparison.
 async fn look_up(
     app: &App,
     presented: &Presented,
     address: IpAddr,
     arrival: Instant,
-    session: impl Future<Output = Result<Reader, StoreError>>,
+    register: &Register,
 ) -> Result<Option<Proved>, Unproved> {
     let Ok(name) = QualifiedName::parse(&presented.client) else { return Ok(None) };
     if secret::is_mistyped(presented.secret()) {
         return Ok(None);
     }
-    let mut session = session.await?;
-    let client = clients::by_id(&mut session, name.as_str()).await?;
-    let versions = credentials::of_client(&mut session, name.as_str()).await?;
-    drop(session);
+    let entry = register.find(&name).await?;
 
     let now = clock::now_seconds();
-    let overlap = client.as_ref().map_or(0, |client| client.overlap.unsigned_abs());
+    let overlap = entry.as_ref().map_or(0, |entry| entry.client.overlap.unsigned_abs());
     let overlap = Duration::from_secs(overlap);
-    let embedded = prove_embedded(&app.digest_key, &versions, overlap, &presented.secret, now);
+    let versions = entry.as_ref().map_or(&[][..], |entry| &entry.credentials);
+    let embedded = prove_embedded(&app.digest_key, versions, overlap, &presented.secret, now);
 
-    let Some(client) = client else { return Ok(None) };
+    let Some(Entry { client, credentials: versions, policy }) = entry else { return Ok(None) };
     if !client.enabled || client.deleted.is_some() {
         return Ok(None);
     }
@@ -248,9 +253,10 @@ async fn look_up(
     if client.refused.is_some() {
         return Err(Unproved::PastDue(name));
     }
+    let missing = || StoreError::Corrupt(format!("no policy {}", client.policy));
     Ok(Some(Proved {
         caller: Caller { client: name, cred, address },
-        policy: client.policy,
+        policy: policy.ok_or_else(missing)?,
         embedded: client.source == "embedded",
     }))
 }

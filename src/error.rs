@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::caller::Unproved;
+use crate::caller::{Unproved, Unread};
 use crate::deny::PublishError;
 use crate::mint::request::RequestError;
 use crate::mint::{NO_STORE, Refused};
@@ -432,6 +432,8 @@ both! {
         Unproved::TooOften(error) => error.into(),
         Unproved::Crowded => Failure::unavailable("too many failed authentications at once", 1),
         Unproved::Store(error) => error.into(),
+        Unproved::Unread(Unread::Store(error)) => error.into(),
+        Unproved::Unread(Unread::Busy) => Failure::unavailable("too many are waiting", 1),
         Unproved::Token(_) => Failure::new(
             StatusCode::UNAUTHORIZED, "invalid-token", "the access token is missing or not accepted",
         ).challenging(r#"Bearer realm="scrip", error="invalid_token""#),
@@ -447,7 +449,6 @@ both! {
         Refused::Request(error) => error.into(),
         Refused::Denied(denial) => denial.into(),
         Refused::TooOften(error) => error.into(),
-        Refused::Store(error) => error.into(),
         Refused::NotRecorded(error) => error.into(),
     };
     TooOften => |error| Failure::too_often(error.to_string(), error.wait());

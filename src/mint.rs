@@ -25,7 +25,6 @@ use crate::policy::{self, Approved, Denial, Policy};
 use crate::rates::TooOften;
 use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
-use crate::store::StoreError;
 use request::{LlmInference, MintRequest, RequestError};
 
 /// Where it is served; also the route under which its `Idempotency-Key`s are remembered.
@@ -80,7 +79,12 @@ pub async fn mint(
     let proved = match proved {
         Ok(proved) => proved,
         // Nobody was found wrong. These come in floods, and the audit log must not make them worse.
-        Err(why @ (Unproved::TooOften(_) | Unproved::Crowded | Unproved::Store(_))) => {
+        Err(
+            why @ (Unproved::TooOften(_)
+            | Unproved::Crowded
+            | Unproved::Store(_)
+            | Unproved::Unread(_)),
+        ) => {
             return Err(why.into());
         }
         Err(why) => {
@@ -105,9 +109,9 @@ pub async fn mint(
     };
 
     // 4. Whether it may be had.
-    let approved = match consider(&app, &proved, &request).await {
+    let approved = match consider(&app, &proved, &request) {
         Ok(approved) => approved,
-        Err(refused @ (Refused::TooOften(_) | Refused::Store(_))) => return Err(refused.into()),
+        Err(refused @ Refused::TooOften(_)) => return Err(refused.into()),
         Err(refused) => {
             note(&app, &proved.caller, &id, Some(&request), &refused);
             return Err(refused.into());
@@ -170,9 +174,6 @@ pub enum Refused {
     /// The client, or its tenant, has minted too often.
     #[error(transparent)]
     TooOften(#[from] TooOften),
-    /// The policy could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// It cannot be put on record.
     #[error(transparent)]
     NotRecorded(NotRecorded),
@@ -188,7 +189,7 @@ impl Refused {
                 "invalid_request"
             }
             Self::NotRecorded(NotRecorded::Quota(_)) => "quota",
-            Self::TooOften(_) | Self::Store(_) | Self::NotRecorded(_) => "temporarily_unavailable",
+            Self::TooOften(_) | Self::NotRecorded(_) => "temporarily_unavailable",
         }
     }
 }
@@ -211,13 +212,14 @@ fn note(
     app.journal.note(event.detail(&detail));
 }
 
-async fn consider(app: &App, proved: &Proved, request: &MintRequest) -> Result<Approved, Refused> {
-    let policy = caller::current_policy(&mut app.store.read().await?, &proved.policy).await?;
-    let policy =
-        policy.ok_or_else(|| StoreError::Corrupt(format!("no policy {}", proved.policy)))?;
-    let approved = judge(&app.config, &proved.caller, request, &policy)?;
+fn consider(
+    app: &App,
+    Proved { caller, policy, .. }: &Proved,
+    request: &MintRequest,
+) -> Result<Approved, Refused> {
+    let approved = judge(&app.config, caller, request, policy)?;
     // Last: what is refused for another reason does not count.
-    app.rates.admit(&proved.caller.client, policy.rate(), clock::monotonic())?;
+    app.rates.admit(&caller.client, policy.rate(), clock::monotonic())?;
     Ok(approved)
 }
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::audit::Journal;
 use crate::bootstrap::{self, BootstrapError};
-use crate::caller::Doorkeeper;
+use crate::caller::{Doorkeeper, Register};
 use crate::config::Config;
 use crate::deny::audience::{KEPT, Stage};
 use crate::deny::heartbeat::Pulse;
@@ -31,7 +31,7 @@ use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
 use crate::signer::{self, Signer};
-use crate::store::{self, Store, StoreError, installation};
+use crate::store::{self, Lane, Store, StoreError, installation};
 use crate::vault::{InvalidSettings, MasterCredentials, Vault};
 use crate::witness::{Place, Testimony, Witness, WitnessError};
 use crate::{clock, ops, random, router, tls, upkeep};
@@ -172,6 +172,8 @@ impl Service {
         epoch::resume(&store, &deny, &witnesses).await.map_err(BootstrapError::from)?;
         let (stage, audience) = Stage::new(places(), deny.follow().borrow().clone());
         let deny = Arc::new(deny);
+        let register = Register::start(store.clone(), Lane::General);
+        let reserved_register = Register::start(store.clone(), Lane::Reserved);
         let (recorder, recording) = Recorder::start(store.clone());
         let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());
         let (journal, journaling) = Journal::start(store.clone());
@@ -194,6 +196,8 @@ impl Service {
             last_jwks: ArcSwapOption::empty(),
             vault,
             digest_key,
+            register,
+            reserved_register,
             doorkeeper: Doorkeeper::default(),
             rates,
             appointments: Appointments::default(),

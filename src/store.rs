@@ -73,6 +73,15 @@ pub enum Lock {
     Feed,
 }
 
+/// Over which connections something is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Those of everybody.
+    General,
+    /// Those that are kept for revocation and the feed.
+    Reserved,
+}
+
 /// Whose rows a list shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tenants<'a> {
@@ -100,6 +109,21 @@ macro_rules! push_tenants {
 }
 
 use push_tenants;
+
+/// Pushes texts as a list, the last one as often as makes their number a power of two: groups of any
+/// size then have so few different statements that all of them stay prepared.
+macro_rules! push_list {
+    ($query:ident, $texts:expr) => {
+        let texts: &[&str] = $texts;
+        let mut list = $query.separated(", ");
+        let padded = texts.iter().chain(texts.last().into_iter().cycle());
+        for text in padded.take(texts.len().next_power_of_two()) {
+            list.push_bind(*text);
+        }
+    };
+}
+
+use push_list;
 
 impl Store {
     /// Opens `sqlite:PATH` (made with mode 0600 where absent) or `postgres://..`.
@@ -150,6 +174,17 @@ impl Store {
         match &*self.0 {
             Database::Sqlite(db) => db.begin(lock).await,
             Database::Postgres(db) => db.begin(lock).await,
+        }
+    }
+
+    /// A connection that only reads, of `lane`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] after 2 s without one.
+    pub async fn read_in(&self, lane: Lane) -> Result<Reader, StoreError> {
+        match lane {
+            Lane::General => self.read().await,
+            Lane::Reserved => self.read_reserved().await,
         }
     }
 

@@ -11,7 +11,7 @@ use scrip_verify::{
     Verifier,
 };
 
-use super::{Caller, Operator, Unproved, authenticate_basic, current_policy, policy_of};
+use super::{Caller, Operator, Unproved, authenticate_basic, policy_of};
 use crate::app::App;
 use crate::policy::OPERATOR_ENV;
 use crate::receipts::Sighting;
@@ -89,17 +89,15 @@ async fn by_secret(
     scope: &'static str,
 ) -> Result<Operator, Unproved> {
     let proved = authenticate_basic(app, headers, address, arrival).await?;
-    let mut session = app.store.read_reserved().await?;
-    let policy = current_policy(&mut session, &proved.policy).await?;
-    match policy.filter(|policy| proved.embedded && policy.grants(scope)) {
-        // A token would neither be minted for this address nor be taken from it.
-        Some(policy) if !policy.admits(address) => Err(Unproved::Elsewhere),
-        Some(policy) => {
-            app.sightings.note(Sighting::Use(proved.caller.client.clone()));
-            Ok(Operator::new(proved.caller, &policy))
-        }
-        None => Err(Unproved::Scope(scope)),
+    if !proved.embedded || !proved.policy.grants(scope) {
+        return Err(Unproved::Scope(scope));
     }
+    // A token would neither be minted for this address nor be taken from it.
+    if !proved.policy.admits(address) {
+        return Err(Unproved::Elsewhere);
+    }
+    app.sightings.note(Sighting::Use(proved.caller.client.clone()));
+    Ok(Operator::new(proved.caller, &proved.policy))
 }
 
 async fn by_token(

@@ -85,12 +85,13 @@ pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError
                 .execute(c);
             heard(insert).await?;
         }
-        // As many rows as SQLite's 32,766 parameters allow for in a round figure.
+        // As many rows as SQLite's 32,766 parameters allow for in a round figure. What fails half-way
+        // leaves rows to a transaction that is given up; so SQLite need not be able to undo them.
         Conn::Sqlite(c) => {
             for events in events.chunks(1000) {
                 let mut query = QueryBuilder::new(
-                    "INSERT INTO audit (id, at_ms, action, outcome, actor, tenant, target, jti, \
-                     address, request_id, detail) ",
+                    "INSERT OR FAIL INTO audit (id, at_ms, action, outcome, actor, tenant, \
+                     target, jti, address, request_id, detail) ",
                 );
                 query.push_values(events, |mut row, e| {
                     row.push_bind(e.id.as_bytes().as_slice())

@@ -2,7 +2,7 @@
 
 use super::column::Flag;
 use super::session::heard;
-use super::{Conn, Session, StoreError, Tenants, Tx, on, push_tenants};
+use super::{Conn, Session, StoreError, Tenants, Tx, on, push_list, push_tenants};
 use sqlx::QueryBuilder;
 
 /// A client. Times are seconds.
@@ -156,10 +156,7 @@ pub async fn by_ids(from: &mut impl Session, ids: &[&str]) -> Result<Vec<Client>
     }
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM clients WHERE id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(*id);
-        }
+        push_list!(query, ids);
         query.push(")").build_query_as().fetch_all(c).await?
     }))
 }

@@ -1,7 +1,7 @@
 //! Versions of master credentials: what is known of each, and which have ended for ever.
 
 use super::column::Bytes;
-use super::{Session, StoreError, Tx, on};
+use super::{Session, StoreError, Tx, on, push_list};
 use sqlx::QueryBuilder;
 
 /// One version of a client's master credential.
@@ -101,6 +101,24 @@ pub async fn end_for_good(
     end(tx, client, version, at).await
 }
 
+/// The versions of these clients, newest first.
+///
+/// # Errors
+/// As any statement.
+pub async fn of_clients(
+    from: &mut impl Session,
+    clients: &[&str],
+) -> Result<Vec<Credential>, StoreError> {
+    if clients.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM credentials WHERE client IN (");
+        push_list!(query, clients);
+        query.push(") ORDER BY created DESC, version DESC").build_query_as().fetch_all(c).await?
+    }))
+}
+
 /// The (client, version) pairs of these clients that have ended.
 ///
 /// # Errors
@@ -116,10 +134,7 @@ pub async fn ended(
         let mut query = QueryBuilder::new(
             "SELECT client, version FROM credentials WHERE ended IS NOT NULL AND client IN (",
         );
-        let mut list = query.separated(", ");
-        for client in clients {
-            list.push_bind(*client);
-        }
+        push_list!(query, clients);
         query.push(")").build_query_as().fetch_all(c).await?
     }))
 }

@@ -3,7 +3,7 @@
 
 use super::column::Bytes;
 use super::session::slice;
-use super::{Session, StoreError, Tx, on};
+use super::{Session, StoreError, Tx, on, push_list};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
 
@@ -86,10 +86,7 @@ pub async fn cuts(
             "SELECT subject, CASE WHEN count(before) = count(*) THEN max(before) END AS before \
              FROM deny_entries WHERE subject IN (",
         );
-        let mut list = query.separated(", ");
-        for subject in subjects {
-            list.push_bind(*subject);
-        }
+        push_list!(query, subjects);
         query.push(") AND (until IS NULL OR until > ").push_bind(now);
         query.push(") GROUP BY subject ORDER BY subject");
         query.build_query_as().fetch_all(c).await?

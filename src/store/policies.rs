@@ -1,6 +1,6 @@
 //! Policies, every version of each.
 
-use super::{Session, StoreError, Tenants, Tx, on};
+use super::{Session, StoreError, Tenants, Tx, on, push_list};
 use sqlx::QueryBuilder;
 
 /// One version of a policy.
@@ -74,10 +74,7 @@ pub async fn latest_of(from: &mut impl Session, names: &[&str]) -> Result<Vec<Po
             "SELECT * FROM policies p WHERE version = \
              (SELECT max(version) FROM policies WHERE name = p.name) AND name IN (",
         );
-        let mut list = query.separated(", ");
-        for name in names {
-            list.push_bind(*name);
-        }
+        push_list!(query, names);
         query.push(")").build_query_as().fetch_all(c).await?
     }))
 }

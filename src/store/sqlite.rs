@@ -19,6 +19,10 @@ pub(super) struct Sqlite {
     _lock: File,
 }
 
+/// What the writer keeps of the database in memory, in KiB (negative): every group of mints changes
+/// pages of many clients and indexes.
+const WRITERS_CACHE: &str = "-65536";
+
 const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_TO_REVOKE: Duration = Duration::from_secs(5);
 
@@ -46,7 +50,7 @@ impl Sqlite {
                 let clean = !connection.is_in_transaction();
                 Box::pin(async move { Ok(clean) })
             })
-            .connect_with(options.clone())
+            .connect_with(options.clone().pragma("cache_size", WRITERS_CACHE))
             .await?;
         let options = options.read_only(true);
         Ok(Self {

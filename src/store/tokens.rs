@@ -129,11 +129,12 @@ pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError
                 .execute(c);
             heard(insert).await?;
         }
-        // As many rows as SQLite's 32,766 parameters allow for in a round figure.
+        // As many rows as SQLite's 32,766 parameters allow for in a round figure. What fails half-way
+        // leaves rows to a transaction that is given up; so SQLite need not be able to undo them.
         Conn::Sqlite(c) => {
             for tokens in tokens.chunks(1000) {
                 let mut query = QueryBuilder::new(
-                    "INSERT INTO tokens \
+                    "INSERT OR FAIL INTO tokens \
                      (jti, tenant, client, sub, aud, kid, cred, iat, exp, lin, claims) ",
                 );
                 query.push_values(tokens, |mut row, t| {

@@ -1,0 +1,134 @@
+//! Clients as they are now, each with its credentials and its policy: read in groups.
+//!
+//! Who asks while a reading runs is in the next one; there is no timer. Nothing is remembered but
+//! what a version of a policy says, which never changes: who was disabled a moment ago is found so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use scrip_token::QualifiedName;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::policy::Policy;
+use crate::store::clients::Client;
+use crate::store::credentials::Credential;
+use crate::store::{Lane, Store, StoreError, clients, credentials, policies};
+
+/// Most clients in one reading.
+const MAX_GROUP: usize = 256;
+/// Most that wait for the next reading.
+const MAX_QUEUE: usize = 8192;
+/// Most policies that are remembered.
+const MAX_POLICIES: usize = 4096;
+
+/// All that is known of a client.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) client: Client,
+    /// Newest first.
+    pub(super) credentials: Vec<Credential>,
+    /// `None` where the database has none that can be read.
+    pub(super) policy: Option<Arc<Policy>>,
+}
+
+/// Why nothing is known of a client.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unread {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] Arc<StoreError>),
+    /// Too many are waiting.
+    #[error("too many wait to be looked up")]
+    Busy,
+}
+
+type Answer = Result<Option<Entry>, Unread>;
+
+/// Hands names to the one task that looks them up.
+pub struct Register(mpsc::Sender<(QualifiedName, oneshot::Sender<Answer>)>);
+
+impl Register {
+    /// Starts the task, which reads over the connections of `lane`; it ends with the register.
+    #[must_use]
+    pub fn start(store: Store, lane: Lane) -> Self {
+        let (queue, mut asking) = mpsc::channel(MAX_QUEUE);
+        tokio::spawn(async move {
+            let mut read = HashMap::new();
+            let mut group = Vec::new();
+            while asking.recv_many(&mut group, MAX_GROUP).await > 0 {
+                answer(&store, lane, &mut read, std::mem::take(&mut group)).await;
+            }
+        });
+        Self(queue)
+    }
+
+    /// The client of this name, deleted or not; `None` where there is none.
+    pub(super) async fn find(&self, name: &QualifiedName) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send((name.clone(), reply)).map_err(|_| Unread::Busy)?;
+        answer.await.map_err(|_| Unread::Busy)?
+    }
+}
+
+/// By name: the version that was read last, and what it says.
+type Policies = HashMap<String, (i64, Arc<Policy>)>;
+
+async fn answer(
+    store: &Store,
+    lane: Lane,
+    read: &mut Policies,
+    group: Vec<(QualifiedName, oneshot::Sender<Answer>)>,
+) {
+    let mut names: Vec<&str> = group.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let found = look_up(store, lane, read, &names).await.map_err(Arc::new);
+    for (name, reply) in group {
+        let entry = match &found {
+            Ok(entries) => Ok(entries.get(name.as_str()).cloned()),
+            Err(error) => Err(error.clone().into()),
+        };
+        // Whoever asked may have gone away.
+        let _ = reply.send(entry);
+    }
+}
+
+async fn look_up(
+    store: &Store,
+    lane: Lane,
+    read: &mut Policies,
+    names: &[&str],
+) -> Result<HashMap<String, Entry>, StoreError> {
+    let mut session = store.read_in(lane).await?;
+    let clients = clients::by_ids(&mut session, names).await?;
+    let mut credentials: HashMap<String, Vec<Credential>> = HashMap::new();
+    for credential in credentials::of_clients(&mut session, names).await? {
+        credentials.entry(credential.client.clone()).or_default().push(credential);
+    }
+    let mut theirs: Vec<&str> = clients.iter().map(|client| client.policy.as_str()).collect();
+    theirs.sort_unstable();
+    theirs.dedup();
+    let policies = policies::latest_of(&mut session, &theirs).await?;
+    drop(session);
+
+    if read.len() + policies.len() > MAX_POLICIES {
+        read.clear();
+    }
+    for row in policies {
+        if read.get(&row.name).is_none_or(|(version, _)| *version != row.version) {
+            match Policy::from_json(row.body.as_bytes()) {
+                Ok(policy) => read.insert(row.name, (row.version, Arc::new(policy))),
+                Err(error) => {
+                    tracing::error!(policy = row.name, version = row.version, %error, "unreadable");
+                    read.remove(&row.name)
+                }
+            };
+        }
+    }
+    let entry = |client: Client| {
+        let policy = read.get(&client.policy).map(|(_, policy)| policy.clone());
+        let credentials = credentials.remove(&client.id).unwrap_or_default();
+        (client.id.clone(), Entry { client, credentials, policy })
+    };
+    Ok(clients.into_iter().map(entry).collect())
+}
