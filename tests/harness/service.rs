@@ -48,7 +48,11 @@ impl Installation {
     /// The same installation at addresses of its own.
     pub fn replica(&self) -> Self {
         let address = || format!("127.0.0.1:{}", free_port());
-        self.clone().set("SCRIP_LISTEN", &address()).set("SCRIP_OPS_LISTEN", &address())
+        let listen = address();
+        // Two that are drawn one after the other may be one.
+        let other = std::iter::repeat_with(address).find(|other| *other != listen);
+        let other = other.expect("there is more than one port");
+        self.clone().set("SCRIP_LISTEN", &listen).set("SCRIP_OPS_LISTEN", &other)
     }
 
     /// With master credentials in this Vault, by a token that may do no more than `deploy/vault` says.
