@@ -96,7 +96,8 @@ impl Drill {
 }
 
 /// Freezes in the middle of whatever is done for the writers. Each of them ends with the first
-/// answer that is no acknowledgement; returns when all have.
+/// answer that is no acknowledgement, or with the first mint after it: who finds a connection that
+/// works goes on. Returns when all have.
 async fn under_load(writer: Writer, freeze: impl FnOnce()) {
     let (history, mut events) = mpsc::unbounded_channel();
     let writers: Vec<_> = (0..WRITERS)
@@ -107,6 +108,7 @@ async fn under_load(writer: Writer, freeze: impl FnOnce()) {
         assert!(matches!(event, Some(Event::Minted(_) | Event::Revoked(_))), "{event:?}");
     }
     freeze();
+    drop(events);
     for ended in timeout(ANSWERED, join_all(writers)).await.expect("each request is answered") {
         ended.expect("a writer sees nothing but acknowledgements and silence");
     }

@@ -50,7 +50,9 @@ impl Writer {
                 return;
             };
             let jti = minted.jti.clone();
-            let _ = history.send(Event::Minted(minted));
+            if history.send(Event::Minted(minted)).is_err() {
+                return;
+            }
             let Some(operator) = self.operator.as_ref().filter(|_| number % 2 == 0) else {
                 continue;
             };
