@@ -1,19 +1,24 @@
 //! Clients as they are now, each with its credentials and its policy: read in groups.
 //!
-//! Who asks while a reading runs is in the next one; there is no timer. Nothing is remembered but
-//! what a version of a policy says, which never changes: who was disabled a moment ago is found so.
+//! Who asks while readings run is in the next one; there is no timer. Nothing is remembered but what
+//! a version of a policy says, which never changes: who was disabled a moment ago is found so.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use scrip_token::QualifiedName;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::policy::Policy;
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
 use crate::store::{Lane, Store, StoreError, clients, credentials, policies};
 
+/// Readings under way at once: one that a silent connection holds up does not hold up all who ask.
+const AT_ONCE: usize = 4;
+/// Longest wait for what a reading finds.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Most clients in one reading.
 const MAX_GROUP: usize = 256;
 /// Most that wait for the next reading.
@@ -37,8 +42,8 @@ pub enum Unread {
     /// The database.
     #[error(transparent)]
     Store(#[from] Arc<StoreError>),
-    /// Too many are waiting.
-    #[error("too many wait to be looked up")]
+    /// Too many are waiting, or the database is too slow.
+    #[error("the client could not be looked up in time")]
     Busy,
 }
 
@@ -53,10 +58,18 @@ impl Register {
     pub fn start(store: Store, lane: Lane) -> Self {
         let (queue, mut asking) = mpsc::channel(MAX_QUEUE);
         tokio::spawn(async move {
-            let mut read = HashMap::new();
-            let mut group = Vec::new();
-            while asking.recv_many(&mut group, MAX_GROUP).await > 0 {
-                answer(&store, lane, &mut read, std::mem::take(&mut group)).await;
+            let read = Arc::new(Policies::default());
+            let places = Arc::new(Semaphore::new(AT_ONCE));
+            while let Ok(place) = places.clone().acquire_owned().await {
+                let mut group = Vec::new();
+                if asking.recv_many(&mut group, MAX_GROUP).await == 0 {
+                    return;
+                }
+                let (store, read) = (store.clone(), read.clone());
+                tokio::spawn(async move {
+                    answer(&store, lane, &read, group).await;
+                    drop(place);
+                });
             }
         });
         Self(queue)
@@ -66,17 +79,26 @@ impl Register {
     pub(super) async fn find(&self, name: &QualifiedName) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.0.try_send((name.clone(), reply)).map_err(|_| Unread::Busy)?;
-        answer.await.map_err(|_| Unread::Busy)?
+        let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| Unread::Busy)?;
+        answer.map_err(|_| Unread::Busy)?
     }
 }
 
 /// By name: the version that was read last, and what it says.
-type Policies = HashMap<String, (i64, Arc<Policy>)>;
+#[derive(Default)]
+struct Policies(Mutex<HashMap<String, (i64, Arc<Policy>)>>);
+
+impl Policies {
+    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (i64, Arc<Policy>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 async fn answer(
     store: &Store,
     lane: Lane,
-    read: &mut Policies,
+    read: &Policies,
     group: Vec<(QualifiedName, oneshot::Sender<Answer>)>,
 ) {
     let mut names: Vec<&str> = group.iter().map(|(name, _)| name.as_str()).collect();
@@ -96,7 +118,7 @@ async fn answer(
 async fn look_up(
     store: &Store,
     lane: Lane,
-    read: &mut Policies,
+    read: &Policies,
     names: &[&str],
 ) -> Result<HashMap<String, Entry>, StoreError> {
     let mut session = store.read_in(lane).await?;
@@ -111,6 +133,7 @@ async fn look_up(
     let policies = policies::latest_of(&mut session, &theirs).await?;
     drop(session);
 
+    let mut read = read.lock();
     if read.len() + policies.len() > MAX_POLICIES {
         read.clear();
     }
