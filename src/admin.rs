@@ -5,6 +5,7 @@ pub mod audit;
 mod change;
 pub mod clients;
 pub mod keys;
+mod look;
 mod page;
 pub mod policies;
 pub mod tokens;
@@ -21,6 +22,7 @@ use crate::error::{Failure, Problem};
 use crate::strict::Object;
 
 pub use change::{Asked, Change};
+pub use look::Look;
 pub use page::Page;
 
 /// Seconds since 1970 as RFC 3339 in UTC.

@@ -83,9 +83,10 @@ pub enum Lane {
 }
 
 /// Whose rows a list shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tenants<'a> {
     /// Everybody's, and what is no single tenant's.
+    #[default]
     All,
     /// This one's.
     One(&'a str),

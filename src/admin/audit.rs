@@ -5,16 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use scrip_token::Jti;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Moment, Page, rfc3339_ms};
+use super::{Look, Moment, Page, rfc3339_ms};
 use crate::app::App;
-use crate::caller::{Means, operator};
 use crate::error::Problem;
-use crate::router::Arrival;
 use crate::store::{StoreError, audit};
 use crate::strict::Query;
 
@@ -41,12 +38,10 @@ pub struct Wanted {
 /// [`Problem`].
 pub async fn list(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let page = Page::new(wanted.limit, wanted.after);
     let filter = audit::Filter {
         actor: wanted.actor.as_deref(),

@@ -12,21 +12,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Change, Page, confined, named, read, rfc3339};
+use super::{Asked, Change, Look, Page, confined, named, read, rfc3339};
 use crate::app::App;
-use crate::caller::{Means, current_policy, operator};
+use crate::caller::current_policy;
 use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::lifecycle::{self, Outlook, Warning};
 use crate::mint::NO_STORE;
-use crate::router::Arrival;
 use crate::store::clients::{self, Client};
 use crate::store::{self, Session, audit, client_warnings, credentials};
 use crate::strict::Query;
@@ -130,12 +129,10 @@ pub struct Wanted {
 /// [`Problem`].
 pub async fn list(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let page = Page::new(wanted.limit, wanted.after);
     let kind = wanted.stale.or(wanted.unused_for.map(|_| stale::Kind::Unused));
     let days = wanted.unused_for.unwrap_or(app.config.unused_days);
@@ -159,12 +156,10 @@ pub async fn list(
 /// [`Problem`].
 pub async fn show(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Path(path): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let id = named(path, &reach, unknown)?;
     let mut session = app.store.read().await?;
     let client = existing(&mut session, &id).await?;

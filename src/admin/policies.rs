@@ -8,18 +8,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Page, confined, named, rfc3339};
+use super::{Asked, Look, Page, confined, named, rfc3339};
 use crate::app::App;
-use crate::caller::{Means, Reach, current_policy, operator};
+use crate::caller::{Reach, current_policy};
 use crate::clock;
 use crate::error::Problem;
 use crate::policy::{Policy, PolicyError};
 use crate::publish::malformed;
-use crate::router::Arrival;
 use crate::store::{Lock, StoreError, audit, policies};
 use crate::strict::Query;
 
@@ -87,13 +85,11 @@ pub struct Which {
 /// [`Problem`].
 pub async fn show(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Path(path): Path<(String, String)>,
     Query(which): Query<Which>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let name = named(path, &reach, unknown)?;
     let mut session = app.store.read().await?;
     let row = match which.version {
@@ -112,13 +108,11 @@ pub async fn show(
 /// [`Problem`].
 pub async fn versions(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Path(path): Path<(String, String)>,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let name = named(path, &reach, unknown)?;
     let after = page.after().map(str::parse).transpose();
     let after = after.map_err(|_| malformed("`after` is not the `next` of this list"))?;
@@ -147,12 +141,10 @@ pub struct Wanted {
 /// [`Problem`].
 pub async fn list(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let page = Page::new(wanted.limit, wanted.after);
     let after = page.after().map(cursor).transpose()?;
     let mut session = app.store.read().await?;

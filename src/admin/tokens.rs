@@ -9,20 +9,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use scrip_token::limits::HORIZON;
 use scrip_token::name::is_scope;
 use scrip_token::{Claims, Jti, ModelPattern, QualifiedName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Moment, Page, rfc3339, rfc3339_ms};
+use super::{Look, Moment, Page, rfc3339, rfc3339_ms};
 use crate::app::App;
-use crate::caller::{Means, Reach, operator};
+use crate::caller::Reach;
 use crate::clock;
 use crate::error::Problem;
 use crate::publish::malformed;
-use crate::router::Arrival;
 use crate::store::revocations::Revocation;
 use crate::store::tokens::{self, Matching, Span, Token};
 use crate::store::{StoreError, Tenants};
@@ -56,12 +54,10 @@ pub struct Wanted {
 /// [`Problem`].
 pub async fn list(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     if wanted.scope.as_ref().is_some_and(|scope| !is_scope(scope)) {
         return Err(malformed("`scope` is one exact scope"));
     }
@@ -104,12 +100,10 @@ fn up_to_seconds(moment: Moment) -> i64 {
 /// [`Problem`].
 pub async fn show(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Path(jti): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let unknown = || Problem::not_found("no token of this `jti` is on record");
     let jti = Jti::parse(&jti).map_err(|_| unknown())?;
     let mut session = app.store.read().await?;

@@ -5,19 +5,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use scrip_token::QualifiedName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, rfc3339};
+use super::{Look, Page, rfc3339};
 use crate::app::App;
-use crate::caller::{Means, operator};
 use crate::error::Problem;
 use crate::escrow::Window;
 use crate::publish::malformed;
-use crate::router::Arrival;
-use crate::store::Tenants;
 use crate::store::quotas::{self, Account, By, Filter};
 use crate::strict::Query;
 
@@ -50,12 +46,10 @@ enum Sums {
 /// [`Problem`].
 pub async fn list(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     let by = match wanted.by {
         Some(Sums::Tenant) => By::Tenant,
         Some(Sums::Client) | None => By::Client,
@@ -64,13 +58,11 @@ pub async fn list(
         return Err(malformed("`client` names its tenant already, and is no sum of it"));
     }
     let page = Page::new(wanted.limit, wanted.after);
-    let tenant = match reach.within(wanted.tenant.as_deref()) {
-        Tenants::All => None,
-        Tenants::One(tenant) => Some(tenant),
-        Tenants::Nobody => return Ok(Json(page.reply(Vec::new(), None))),
+    let filter = Filter {
+        client: wanted.client.as_ref().map(QualifiedName::as_str),
+        tenants: reach.within(wanted.tenant.as_deref()),
+        window: wanted.window,
     };
-    let client = wanted.client.as_ref().map(QualifiedName::as_str);
-    let filter = Filter { client, tenant, window: wanted.window };
     let after = page.after().map(cursor).transpose()?;
     let mut session = app.store.read().await?;
     let rows = quotas::list(&mut session, by, filter, after, page.limit()).await?;

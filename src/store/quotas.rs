@@ -1,7 +1,7 @@
 //! What has become of each client's quota, window by window.
 
 use super::session::{heard, slice};
-use super::{Conn, Session, StoreError, Tx, on};
+use super::{Conn, Session, StoreError, Tenants, Tx, on, push_tenants};
 use crate::escrow::{Balance, Window};
 use sqlx::QueryBuilder;
 use std::collections::BTreeSet;
@@ -180,8 +180,8 @@ async fn write(
 pub struct Filter<'a> {
     /// Of this client.
     pub client: Option<&'a str>,
-    /// Of this tenant.
-    pub tenant: Option<&'a str>,
+    /// Of these tenants.
+    pub tenants: Tenants<'a>,
     /// Of windows of this kind.
     pub window: Option<Window>,
 }
@@ -223,9 +223,7 @@ pub async fn list(
         if let Some(client) = filter.client {
             query.push(" AND client = ").push_bind(client);
         }
-        if let Some(tenant) = filter.tenant {
-            query.push(" AND tenant = ").push_bind(tenant);
-        }
+        push_tenants!(query, filter.tenants);
         if let Some(window) = filter.window {
             query.push(" AND period = ").push_bind(window.as_str());
         }

@@ -9,6 +9,7 @@ use scrip::escrow::{Balance, Window};
 use scrip::mint::request::MintRequest;
 use scrip::policy::{Approved, Policy, judge};
 use scrip::recorder::quotas::Quotas;
+use scrip::store::Tenants;
 use scrip::store::ledgers::{self, Ledger};
 use scrip::store::quotas::{self, By, Filter};
 use scrip::store::tokens::{self, Token};
@@ -443,7 +444,7 @@ impl<'s> World<'s> {
             let used = one.spent.unwrap_or(one.tokens) + one.overrun;
             assert!(used >= one.reported(), "what was used is paid for: {one:?}");
         }
-        let filter = Filter { tenant: Some(&self.tenant), ..Filter::default() };
+        let filter = Filter { tenants: Tenants::One(&self.tenant), ..Filter::default() };
         let mut reader = self.store.read().await.unwrap();
         let found = quotas::list(&mut reader, By::Client, filter, None, 1000).await.unwrap();
         let found: BTreeMap<Account, Balance> = found

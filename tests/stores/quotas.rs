@@ -1,5 +1,6 @@
 use super::{Fresh, HOSTILE, jti};
 use scrip::escrow::{Balance, Unreported, Window};
+use scrip::store::Tenants;
 use scrip::store::escrows::{self, Due, Escrow};
 use scrip::store::ledgers::{self, Ledger};
 use scrip::store::quotas::{self, Account, By, Filter, Key};
@@ -130,8 +131,11 @@ async fn accounts_are_listed_newest_first_and_forgotten(store: &Fresh) {
     assert_eq!(listed(all, Some((86_400, "acme/b", Window::Day)), 9).await, [1, 8, 16]);
     let client = Filter { client: Some("acme/a"), ..all };
     assert_eq!(listed(client, None, 9).await, [4, 1, 16]);
-    assert_eq!(listed(Filter { tenant: Some("acme"), ..all }, None, 9).await, [4, 2, 1, 16]);
-    let day = Filter { window: Some(Window::Day), tenant: Some("acme"), ..all };
+    assert_eq!(
+        listed(Filter { tenants: Tenants::One("acme"), ..all }, None, 9).await,
+        [4, 2, 1, 16]
+    );
+    let day = Filter { window: Some(Window::Day), tenants: Tenants::One("acme"), ..all };
     assert_eq!(listed(day, None, 9).await, [2, 1]);
     assert!(listed(Filter { client: Some("' OR 1=1 --"), ..all }, None, 9).await.is_empty());
 
@@ -159,7 +163,7 @@ async fn tenants_are_summed_up(store: &Fresh) {
     ];
     assert_eq!(shown, expected);
     let after = Some((86_400, "acme-2", Window::Day));
-    let tenant = Filter { tenant: Some("acme"), ..Filter::default() };
+    let tenant = Filter { tenants: Tenants::One("acme"), ..Filter::default() };
     let rows = quotas::list(&mut reader, By::Tenant, tenant, after, 1).await.unwrap();
     assert_eq!((rows.len(), rows[0].balance.spent), (1, 3));
 }

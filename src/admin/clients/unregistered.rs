@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use futures_util::{StreamExt, stream};
 use scrip_token::QualifiedName;
 use scrip_token::name::is_label;
@@ -15,13 +14,11 @@ use serde_json::{Value, json};
 
 use super::SCOPE;
 use super::credential::vault;
-use crate::admin::{Page, rfc3339};
+use crate::admin::{Look, Page, rfc3339};
 use crate::app::App;
-use crate::caller::{Means, operator};
 use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::publish::malformed;
-use crate::router::Arrival;
 use crate::store::{Tenants, clients};
 use crate::strict::Query;
 use crate::vault::{Vault, VaultError};
@@ -51,12 +48,10 @@ pub struct Wanted {
 /// [`Problem`].
 pub async fn unregistered(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
-    headers: HeaderMap,
+    look: Look,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, Means::Token).await?;
-    let (_, reach) = by.within();
+    let reach = look.reach(&app, SCOPE).await?;
     if wanted.tenant.as_deref().is_some_and(|tenant| !is_label(tenant)) {
         return Err(malformed("`tenant` is no tenant's name"));
     }
@@ -66,13 +61,13 @@ pub async fn unregistered(
         Tenants::One(tenant) => Some(tenant),
         Tenants::Nobody => return Ok(Json(page.reply(Vec::new(), None))),
     };
-    match tokio::time::timeout(TIME, look(&app, tenant, &page)).await {
+    match tokio::time::timeout(TIME, search(&app, tenant, &page)).await {
         Ok(found) => found.map(Json),
         Err(_) => Err(Problem(Failure::unavailable("Vault takes too long", 5))),
     }
 }
 
-async fn look(app: &App, tenant: Option<&str>, page: &Page) -> Result<Value, Problem> {
+async fn search(app: &App, tenant: Option<&str>, page: &Page) -> Result<Value, Problem> {
     let vault = vault(app)?;
     let (found, next) = find(app, vault, tenant, page).await?;
     let mut judged = Vec::new();

@@ -13,14 +13,13 @@ use serde_json::{Value, json};
 
 use super::{SCOPE, read_policy, unknown};
 use crate::admin::audit::SCOPE as AUDIT_SCOPE;
-use crate::admin::{is_json, rfc3339_ms};
+use crate::admin::{Look, is_json, rfc3339_ms};
 use crate::app::App;
-use crate::caller::{Caller, Means, operator};
+use crate::caller::Caller;
 use crate::error::Problem;
 use crate::mint;
 use crate::mint::request::MintRequest;
 use crate::policy::{Asked, Changes, Example, Policy, replay};
-use crate::router::Arrival;
 use crate::store::{StoreError, audit, policies};
 use crate::strict::Query;
 
@@ -47,16 +46,14 @@ pub struct Wanted {
 /// [`Problem`].
 pub async fn try_out(
     State(app): State<Arc<App>>,
-    arrival: Arrival,
+    look: Look,
     headers: HeaderMap,
     Path(path): Path<(String, String)>,
     Query(wanted): Query<Wanted>,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
-    let (address, means) = (arrival.address, Means::Token);
-    operator(&app, &headers, address, arrival.at, AUDIT_SCOPE, means).await?.within();
-    let by = operator(&app, &headers, address, arrival.at, SCOPE, means).await?;
-    let (_, reach) = by.within();
+    look.reach(&app, AUDIT_SCOPE).await?;
+    let reach = look.reach(&app, SCOPE).await?;
     is_json(&headers)?;
     let new = read_policy(&app, path, &reach, unknown, &body)?;
     let name = new.name().clone();
