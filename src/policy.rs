@@ -123,7 +123,7 @@ struct Terms {
     serves: Vec<String>,
     #[serde(
         default,
-        deserialize_with = "rotate::present",
+        deserialize_with = "object_if_present",
         skip_serializing_if = "Option::is_none"
     )]
     rotate: Option<Rotate>,

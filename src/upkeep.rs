@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::caller::{Reach, embedded_version, embedded_versions};
 use crate::deny::PublishError;
-use crate::lifecycle;
+use crate::lifecycle::{self, DAY};
 use crate::outbox::KEPT;
 use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
@@ -47,7 +47,6 @@ const HEADS: i64 = 7 * 86_400;
 /// An entry is kept for so many seconds after it is over: never early, and longer than a snapshot
 /// that has it takes to be made.
 const OVER: i64 = 5 * 60;
-const DAY: i64 = 86_400;
 /// Answers under an `Idempotency-Key`.
 const ANSWERS: i64 = DAY;
 /// What became of quotas.
@@ -186,7 +185,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             counts::prune(&mut tx, now - kept(app), SLICE).await?,
             ledgers::prune(&mut tx, now - kept(app), SLICE).await?,
             quotas::prune(&mut tx, now - WINDOWS, SLICE).await?,
-            client_addresses::prune(&mut tx, now - lifecycle::DAY, SLICE).await?,
+            client_addresses::prune(&mut tx, now - DAY, SLICE).await?,
         ];
         tx.commit().await?;
         if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {

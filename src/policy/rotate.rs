@@ -1,8 +1,6 @@
 //! How long a master credential lives.
 
-use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::strict::object;
+use serde::{Deserialize, Serialize};
 
 /// By when a client's secret is to be replaced, and what becomes of one that is not. In days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +26,4 @@ impl Rotate {
 
 fn week() -> u32 {
     7
-}
-
-/// Reads it by the names of its members; `null` is none.
-pub(super) fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Rotate>, D::Error> {
-    object(value).map(Some)
 }
