@@ -43,7 +43,7 @@ async fn d2_postgres_is_killed() {
 async fn n97_n98_a_gateway_is_killed() {
     let mut drill = Drill::found("gateway killed", Installation::on_sqlite()).await;
     let here = drill.acme.installation.url();
-    drill.follow_patiently(&here).await;
+    drill.follow(&here).await;
     let victim = drill.follow_apart(&here);
     drill.begin(&[drill.acme.http()]).await;
     let mut alone = false;
