@@ -8,27 +8,24 @@
 
 pub mod quotas;
 
-mod addresses;
+mod uses;
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scrip_token::{Alg, Claims, Digest, Jti};
+use scrip_token::{Alg, Claims, Digest, Jti, QualifiedName};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::deny::{self, subject};
 use crate::mint::ROUTE;
 use crate::policy::Approved;
-use crate::store::clients::Use;
 use crate::store::idempotency::Used;
-use crate::store::{self, Lock, Store, StoreError, Tx};
-use crate::store::{client_addresses, clients, credentials, deny_entries, idempotency, tokens};
+use crate::store::{self, Lock, Store, StoreError, Tx, idempotency, standing, tokens};
 use crate::{audit, clock, random, signer};
-use addresses::Addresses;
 use quotas::{Exhausted, Quotas};
+use uses::Uses;
 
 /// Most mints in one commit.
 const MAX_GROUP: usize = 256;
@@ -150,12 +147,25 @@ impl Recorder {
     #[must_use]
     pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, mut orders) = mpsc::channel(MAX_QUEUE);
+        let uses = Arc::new(Uses::default());
+        uses.keep_writing(store.clone());
+        let at_once = store.mints_at_once();
+        let places = Arc::new(Semaphore::new(at_once));
         let task = tokio::spawn(async move {
-            let mut group = Vec::new();
-            let mut addresses = Addresses::default();
-            while orders.recv_many(&mut group, MAX_GROUP).await > 0 {
-                settle(&store, &mut addresses, std::mem::take(&mut group)).await;
+            while let Ok(place) = places.clone().acquire_owned().await {
+                let mut group = Vec::new();
+                if orders.recv_many(&mut group, MAX_GROUP).await == 0 {
+                    break;
+                }
+                let (store, uses) = (store.clone(), uses.clone());
+                tokio::spawn(async move {
+                    settle(&store, &uses, group).await;
+                    drop(place);
+                });
             }
+            // Those under way.
+            let _ = places.acquire_many(at_once as u32).await;
+            uses.write(&store).await;
         });
         (Self(queue), task)
     }
@@ -186,14 +196,14 @@ impl Recorder {
 }
 
 /// Commits a group and answers everybody in it.
-async fn settle(store: &Store, addresses: &mut Addresses, mut group: Vec<Pending>) {
+async fn settle(store: &Store, uses: &Uses, mut group: Vec<Pending>) {
     // Two replicas that are sent the same keys take them in one order, and do not deadlock.
     group.sort_by(|a, b| a.order.repeated_as().cmp(&b.order.repeated_as()));
     let (orders, replies): (Vec<_>, Vec<_>) =
         group.into_iter().map(|pending| (pending.order, pending.reply)).unzip();
     metrics::histogram!("scrip_mint_group_size").record(orders.len() as f64);
     let waiting = orders.len();
-    let settled = match commit(store, addresses, orders).await {
+    let settled = match commit(store, uses, orders).await {
         Ok(settled) => settled,
         Err(error) => {
             let error = Arc::new(error);
@@ -208,14 +218,13 @@ async fn settle(store: &Store, addresses: &mut Addresses, mut group: Vec<Pending
 
 async fn commit(
     store: &Store,
-    addresses: &mut Addresses,
+    uses: &Uses,
     orders: Vec<Order>,
 ) -> Result<Vec<Settled>, StoreError> {
     let mut tx = store.begin(Lock::Mint).await?;
     let standing = Standing::read(&mut tx, &orders).await?;
     let group = orders.iter().map(|order| &order.approved);
     let mut quotas = Quotas::lock(&mut tx, group, standing.now()).await?;
-    let asked_from = addresses.unwritten(&orders, standing.now());
     let mut rows = Rows::default();
     let mut settled = Vec::with_capacity(orders.len());
     for order in orders {
@@ -223,9 +232,10 @@ async fn commit(
     }
     rows.insert(&mut tx).await?;
     let alerts = quotas.write(&mut tx, standing.now_ms.cast_signed()).await?;
-    client_addresses::note(&mut tx, &asked_from, standing.now().cast_signed()).await?;
     tx.commit().await?;
-    addresses.remember(asked_from);
+    for (client, address) in rows.uses {
+        uses.note(&client, address, standing.now());
+    }
     metrics::counter!("scrip_alerts_total", "of" => "quota.threshold").increment(alerts);
     Ok(settled)
 }
@@ -234,31 +244,21 @@ async fn commit(
 struct Standing {
     now_ms: u64,
     keys: Vec<signer::Key>,
-    clients: HashMap<String, clients::Client>,
-    ended: Vec<(String, String)>,
-    cuts: HashMap<String, Option<i64>>,
+    of: standing::Standing,
 }
 
 impl Standing {
     async fn read(tx: &mut Tx, orders: &[Order]) -> Result<Self, StoreError> {
-        let now_ms = tx.now_ms(clock::now_ms()).await?.unsigned_abs();
-        let mut ids: Vec<&str> = orders.iter().map(|o| o.approved.client().as_str()).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let mut clients: Vec<&str> = orders.iter().map(|o| o.approved.client().as_str()).collect();
+        clients.sort_unstable();
+        clients.dedup();
         let mut subjects: Vec<String> =
             orders.iter().flat_map(|order| subject::of_approved(&order.approved)).collect();
         subjects.sort_unstable();
         subjects.dedup();
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-        let clients = clients::by_ids(tx, &ids).await?;
-        let cuts = deny_entries::cuts(tx, &subjects, (now_ms / 1000).cast_signed()).await?;
-        Ok(Self {
-            now_ms,
-            keys: signer::keys(tx).await?,
-            clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
-            ended: credentials::ended(tx, &ids).await?,
-            cuts: cuts.into_iter().map(|cut| (cut.subject, cut.before)).collect(),
-        })
+        let of = standing::read(tx, &clients, &subjects, clock::now_ms()).await?;
+        Ok(Self { now_ms: of.now_ms.unsigned_abs(), keys: signer::keys(tx).await?, of })
     }
 
     fn now(&self) -> u64 {
@@ -274,9 +274,8 @@ impl Standing {
     ) -> Result<Settled, StoreError> {
         let now = self.now();
         let client = order.approved.client().as_str();
-        let enabled = self.clients.get(client).is_some_and(|c| c.enabled && c.deleted.is_none());
-        let cred = order.approved.cred();
-        if !enabled || self.ended.iter().any(|(c, version)| c == client && version == cred) {
+        let cred = (client.to_owned(), order.approved.cred().to_owned());
+        if !self.of.enabled.contains(client) || self.of.ended.contains(&cred) {
             return Ok(Settled::Refused(NotRecorded::Ended));
         }
         let Some(key) = signer::active(&self.keys, order.alg, now) else {
@@ -284,7 +283,7 @@ impl Standing {
         };
 
         for subject in subject::of_approved(&order.approved) {
-            match self.cuts.get(&subject) {
+            match self.of.cuts.get(&subject) {
                 // Without a date it names a version of the credential, which has ended for good.
                 Some(None) => return Ok(Settled::Refused(NotRecorded::Ended)),
                 Some(Some(before)) if before.unsigned_abs() >= now => {
@@ -411,7 +410,7 @@ fn parse_claims(text: &str) -> Result<Claims, StoreError> {
 struct Rows {
     tokens: Vec<tokens::Token>,
     events: Vec<store::audit::Event>,
-    uses: BTreeMap<String, (i64, i64, String)>,
+    uses: Vec<(QualifiedName, IpAddr)>,
 }
 
 impl Rows {
@@ -426,8 +425,7 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
         let client = claims.client_id.to_string();
-        let used = self.uses.entry(client.clone()).or_default();
-        *used = (used.0 + 1, claims.iat.cast_signed(), address.to_string());
+        self.uses.push((claims.client_id.clone(), address));
         self.events.push(
             audit::Event::new("mint", "granted")
                 .actor(&claims.client_id)
@@ -462,13 +460,6 @@ impl Rows {
             return Ok(());
         }
         tokens::insert_many(tx, &self.tokens).await?;
-        store::audit::insert_many(tx, &self.events).await?;
-        let uses = self.uses.iter().map(|(id, (mints, at, address))| Use {
-            id,
-            mints: *mints,
-            at: *at,
-            address: Some(address),
-        });
-        clients::mark_used(tx, &uses.collect::<Vec<_>>()).await
+        store::audit::insert_many(tx, &self.events).await
     }
 }

@@ -36,6 +36,7 @@ pub mod rate_grants;
 pub mod revocations;
 pub mod sightings;
 pub mod signing_keys;
+pub mod standing;
 pub mod tokens;
 pub mod usage;
 pub mod verifiers;
@@ -112,7 +113,8 @@ macro_rules! push_tenants {
 use push_tenants;
 
 /// Pushes texts as a list, the last one as often as makes their number a power of two: groups of any
-/// size then have so few different statements that all of them stay prepared.
+/// size then have so few different statements that all of them stay prepared. NULL, which is in no
+/// list, where there are none.
 macro_rules! push_list {
     ($query:ident, $texts:expr) => {
         let texts: &[&str] = $texts;
@@ -120,6 +122,9 @@ macro_rules! push_list {
         let padded = texts.iter().chain(texts.last().into_iter().cycle());
         for text in padded.take(texts.len().next_power_of_two()) {
             list.push_bind(*text);
+        }
+        if texts.is_empty() {
+            list.push("NULL");
         }
     };
 }
@@ -209,6 +214,15 @@ impl Store {
             Database::Sqlite(db) => Lent::Sqlite(db.reserved.acquire().await?),
             Database::Postgres(db) => Lent::Postgres(db.reserved.acquire().await?),
         }))
+    }
+
+    /// How many transactions of [`Lock::Mint`] gain by running at once.
+    #[must_use]
+    pub fn mints_at_once(&self) -> usize {
+        match &*self.0 {
+            Database::Sqlite(_) => 1,
+            Database::Postgres(_) => 2,
+        }
     }
 
     /// Whether it is the embedded one, which nobody else keeps a copy of.

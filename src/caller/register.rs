@@ -11,7 +11,7 @@ use scrip_token::QualifiedName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::policy::Policy;
-use crate::store::clients::Client;
+use crate::store::clients::{Client, Governed};
 use crate::store::credentials::Credential;
 use crate::store::{Lane, Store, StoreError, clients, credentials, policies};
 
@@ -89,6 +89,25 @@ impl Register {
 struct Policies(Mutex<HashMap<String, (i64, Arc<Policy>)>>);
 
 impl Policies {
+    fn find(&self, name: &str, version: i64) -> Option<Arc<Policy>> {
+        let read = self.lock();
+        read.get(name).filter(|(read, _)| *read == version).map(|(_, policy)| policy.clone())
+    }
+
+    /// `None` where it cannot be read.
+    fn learn(&self, row: policies::Policy) -> Option<Arc<Policy>> {
+        let policies::Policy { name, version, body, .. } = row;
+        let policy = Policy::from_json(body.as_bytes())
+            .inspect_err(|error| tracing::error!(policy = name, version, %error, "unreadable"));
+        let policy = Arc::new(policy.ok()?);
+        let mut read = self.lock();
+        if read.len() >= MAX_POLICIES {
+            read.clear();
+        }
+        read.insert(name, (version, policy.clone()));
+        Some(policy)
+    }
+
     /// Nothing panics while it is held; a poisoned lock would still hold what it should.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (i64, Arc<Policy>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,34 +141,29 @@ async fn look_up(
     names: &[&str],
 ) -> Result<HashMap<String, Entry>, StoreError> {
     let mut session = store.read_in(lane).await?;
-    let clients = clients::by_ids(&mut session, names).await?;
+    let clients = clients::by_ids_with_policies(&mut session, names).await?;
     let mut credentials: HashMap<String, Vec<Credential>> = HashMap::new();
     for credential in credentials::of_clients(&mut session, names).await? {
         credentials.entry(credential.client.clone()).or_default().push(credential);
     }
-    let mut theirs: Vec<&str> = clients.iter().map(|client| client.policy.as_str()).collect();
-    theirs.sort_unstable();
-    theirs.dedup();
-    let policies = policies::latest_of(&mut session, &theirs).await?;
-    drop(session);
-
-    let mut read = read.lock();
-    if read.len() + policies.len() > MAX_POLICIES {
-        read.clear();
-    }
-    for row in policies {
-        if read.get(&row.name).is_none_or(|(version, _)| *version != row.version) {
-            match Policy::from_json(row.body.as_bytes()) {
-                Ok(policy) => read.insert(row.name, (row.version, Arc::new(policy))),
-                Err(error) => {
-                    tracing::error!(policy = row.name, version = row.version, %error, "unreadable");
-                    read.remove(&row.name)
-                }
+    // By name: within this reading each has one version.
+    let mut theirs: HashMap<String, Option<Arc<Policy>>> = HashMap::new();
+    for Governed { client, policy_version } in &clients {
+        let (name, Some(version)) = (&client.policy, *policy_version) else { continue };
+        if !theirs.contains_key(name) {
+            let policy = match read.find(name, version) {
+                Some(policy) => Some(policy),
+                None => policies::version(&mut session, name, version)
+                    .await?
+                    .and_then(|row| read.learn(row)),
             };
+            theirs.insert(name.clone(), policy);
         }
     }
-    let entry = |client: Client| {
-        let policy = read.get(&client.policy).map(|(_, policy)| policy.clone());
+    drop(session);
+
+    let entry = |Governed { client, .. }: Governed| {
+        let policy = theirs.get(&client.policy).cloned().flatten();
         let credentials = credentials.remove(&client.id).unwrap_or_default();
         (client.id.clone(), Entry { client, credentials, policy })
     };

@@ -41,6 +41,16 @@ pub struct Client {
     pub version: Option<String>,
 }
 
+/// A client, and what grants it something.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Governed {
+    /// The client.
+    #[sqlx(flatten)]
+    pub client: Client,
+    /// The newest version of its policy; `None` where there is no such policy.
+    pub policy_version: Option<i64>,
+}
+
 /// What to change in a client; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Change<'a> {
@@ -156,6 +166,27 @@ pub async fn by_ids(from: &mut impl Session, ids: &[&str]) -> Result<Vec<Client>
     }
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM clients WHERE id IN (");
+        push_list!(query, ids);
+        query.push(")").build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// The same, each with the version of its policy that counts.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_ids_with_policies(
+    from: &mut impl Session,
+    ids: &[&str],
+) -> Result<Vec<Governed>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new(
+            "SELECT *, (SELECT max(version) FROM policies WHERE name = clients.policy) \
+             AS policy_version FROM clients WHERE id IN (",
+        );
         push_list!(query, ids);
         query.push(")").build_query_as().fetch_all(c).await?
     }))

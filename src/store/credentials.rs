@@ -118,23 +118,3 @@ pub async fn of_clients(
         query.push(") ORDER BY created DESC, version DESC").build_query_as().fetch_all(c).await?
     }))
 }
-
-/// The (client, version) pairs of these clients that have ended.
-///
-/// # Errors
-/// As any statement.
-pub async fn ended(
-    from: &mut impl Session,
-    clients: &[&str],
-) -> Result<Vec<(String, String)>, StoreError> {
-    if clients.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(on!(from, |c| {
-        let mut query = QueryBuilder::new(
-            "SELECT client, version FROM credentials WHERE ended IS NOT NULL AND client IN (",
-        );
-        push_list!(query, clients);
-        query.push(")").build_query_as().fetch_all(c).await?
-    }))
-}

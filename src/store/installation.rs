@@ -5,6 +5,23 @@ use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
 use scrip_token::{Digest, Jti};
 
+/// SQL of Postgres for one of its clocks, in milliseconds.
+macro_rules! postgres_ms {
+    ($clock:literal) => {
+        concat!("floor(extract(epoch FROM ", $clock, ") * 1000)::bigint")
+    };
+}
+
+/// SQL of Postgres for the least UUIDv7 of when the statement began.
+macro_rules! postgres_floor {
+    () => {
+        "decode(lpad(to_hex(floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint), \
+         12, '0') || repeat('00', 10), 'hex')"
+    };
+}
+
+pub(super) use {postgres_floor, postgres_ms};
+
 /// The numbering row.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Installation {
@@ -149,7 +166,7 @@ pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, Store
         token: Option<Jti>,
     }
     macro_rules! newest {
-        ($clock:literal, $floor:literal) => {
+        ($clock:expr, $floor:expr) => {
             concat!(
                 "SELECT ",
                 $clock,
@@ -166,11 +183,7 @@ pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, Store
             sqlx::query_as(sql).bind(floor(clock_ms).to_vec()).fetch_one(c).await?
         }
         Conn::Postgres(c) => {
-            let sql = newest!(
-                "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-                "decode(lpad(to_hex(floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint), \
-                 12, '0') || repeat('00', 10), 'hex')"
-            );
+            let sql = newest!(postgres_ms!("clock_timestamp()"), postgres_floor!());
             heard(sqlx::query_as(sql).fetch_one(c)).await?
         }
     };

@@ -14,6 +14,10 @@ pub(super) struct Postgres {
 /// Longest wait for a connection, and for a sign of life of one that is given back.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// For so long after it was given back, when it gave a sign of life, a connection is taken to be
+/// good: no server ends and serves again as fast.
+const FRESH: Duration = Duration::from_millis(50);
+
 /// The advisory lock, shared by mints and exclusive to revocations: "scrip" in ASCII.
 const MINTS_AND_REVOCATIONS: i64 = 0x73_63_72_69_70;
 
@@ -30,6 +34,17 @@ impl Postgres {
         ]);
         let pool = |size| {
             let pool = PoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
+            // A round trip that all who wait for the connection would wait for.
+            let pool = pool.test_before_acquire(false).before_acquire(
+                |connection: &mut PgConnection, known| {
+                    Box::pin(async move {
+                        if known.idle_for > FRESH {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                },
+            );
             // Otherwise one that was given up in the middle of a statement to a silent server would
             // keep its place in the pool for as long as the kernel hopes.
             pool.after_release(|connection: &mut PgConnection, _| {

@@ -1,7 +1,9 @@
 use super::{Fresh, HOSTILE};
 use scrip::store::{
     Lock, StoreError, Tenants, client_addresses, client_warnings, clients, credentials, policies,
+    standing,
 };
+use std::collections::HashSet;
 
 on_both![
     a_client_comes_back_as_it_was,
@@ -12,6 +14,7 @@ on_both![
     n151_hostile_text_is_text,
     n123_a_nul_is_stored_or_refused,
     a_credential_ends_once,
+    only_who_is_enabled_stands,
     policies_have_versions,
     stale_clients_are_those_that_were_asked_for,
     a_warning_is_given_once,
@@ -189,7 +192,6 @@ async fn n151_hostile_text_is_text(store: &Fresh) {
         let only = clients::list(&mut reader, &of_it, None, 100).await.unwrap();
         assert!(only.iter().all(|c| c.tenant == text), "{text:?}");
         assert_eq!(clients::by_ids(&mut reader, &[text]).await.unwrap().len(), 1);
-        assert_eq!(credentials::ended(&mut reader, &[text]).await.unwrap(), []);
     }
     let all = clients::list(&mut reader, &of(Tenants::All), None, 100).await.unwrap();
     assert_eq!(all.len(), HOSTILE.len());
@@ -229,11 +231,36 @@ async fn a_credential_ends_once(store: &Fresh) {
     tx.commit().await.unwrap();
 
     let mut reader = store.read().await.unwrap();
-    let ended = credentials::ended(&mut reader, &["acme/a", "acme/b"]).await.unwrap();
-    assert_eq!(ended, [("acme/a".to_owned(), "embedded:1.10".to_owned())]);
-    assert_eq!(credentials::ended(&mut reader, &[]).await.unwrap(), []);
     let both = credentials::of_client(&mut reader, "acme/a").await.unwrap();
     assert_eq!(both[1].ended, Some(30), "what has ended stays so when it is recorded again");
+}
+
+async fn only_who_is_enabled_stands(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let is_off = |name: &str| clients::Client { enabled: false, ..client(name, 1) };
+    let is_gone = |name: &str| clients::Client { deleted: Some(2), ..client(name, 1) };
+    for one in [client("acme/a", 1), is_off("acme/off"), is_gone("acme/gone"), client("acme/b", 1)]
+    {
+        clients::insert(&mut tx, &one).await.unwrap();
+    }
+    for (n, text) in HOSTILE.iter().enumerate() {
+        clients::insert(&mut tx, &client(text, n as i64)).await.unwrap();
+    }
+    credentials::end_for_good(&mut tx, "acme/a", "embedded:1.10", 30).await.unwrap();
+    credentials::end_for_good(&mut tx, "acme/b", "embedded:1.10", 30).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    let asked = ["acme/a", "acme/off", "acme/gone", "acme/nobody"];
+    let standing = standing::read(&mut tx, &asked, &[], 0).await.unwrap();
+    assert_eq!(standing.enabled, HashSet::from(["acme/a".to_owned()]));
+    let ended = ("acme/a".to_owned(), "embedded:1.10".to_owned());
+    assert_eq!(standing.ended, HashSet::from([ended]));
+    for text in HOSTILE {
+        let standing = standing::read(&mut tx, &[text], &[text], 0).await.unwrap();
+        assert_eq!(standing.enabled, HashSet::from([text.to_owned()]));
+        assert!(standing.ended.is_empty() && standing.cuts.is_empty(), "{standing:?}");
+    }
 }
 
 async fn policies_have_versions(store: &Fresh) {

@@ -3,7 +3,7 @@ use scrip::store::deny_batches::{self, Batch};
 use scrip::store::deny_entries::{self, Cut, Entry};
 use scrip::store::deny_snapshots::{self, Snapshot};
 use scrip::store::installation::{self, Installation};
-use scrip::store::{Listener, Lock, Numbered, StoreError};
+use scrip::store::{Listener, Lock, Numbered, StoreError, standing};
 use scrip_token::Digest;
 use std::time::Duration;
 
@@ -169,8 +169,20 @@ async fn a_cut_is_the_latest_that_still_stands(store: &Fresh) {
     let cuts = deny_entries::cuts(&mut tx, &asked, 50).await.unwrap();
     assert_eq!(cuts, [cut("client:acme/a", Some(9)), kid]);
     assert_eq!(deny_entries::cuts(&mut tx, &[], 50).await.unwrap(), []);
+    // What a mint sees; by Postgres' own clock all but what has no end is over.
+    let standing = standing::read(&mut tx, &[], &asked, 49_000).await.unwrap();
+    let expected = match store.is_postgres() {
+        true => vec![("kid:K", None)],
+        false => {
+            vec![("client:acme/a", Some(9)), ("kid:K", None), ("tenant:acme", Some(9))]
+        }
+    };
+    let expected = expected.into_iter().map(|(subject, before)| (subject.to_owned(), before));
+    assert_eq!(standing.cuts, expected.collect());
     for text in HOSTILE {
         assert_eq!(deny_entries::cuts(&mut tx, &[text], 50).await.unwrap(), [cut(text, None)]);
+        let standing = standing::read(&mut tx, &[text], &[text], 50_000).await.unwrap();
+        assert_eq!(standing.cuts, [(text.to_owned(), None)].into());
     }
 }
 

@@ -107,6 +107,14 @@ async fn whoever_revokes_or_follows_with_the_secret_itself_is_only_warned() {
     api.token(&gateway).await;
 }
 
+/// Of billing, with from where they were: which is done once a second.
+async fn mints_are_written_down(api: &Api, mints: u64) {
+    until(format!("{mints} mints are written down"), Duration::from_secs(10), async || {
+        (api.read(BILLING).await.json()["mints"] == mints).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn stale_clients_are_found_counted_and_told_of() {
     let installation = Installation::on_sqlite()
@@ -132,9 +140,11 @@ async fn stale_clients_are_found_counted_and_told_of() {
     for address in ["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.1"] {
         from(address).await;
     }
+    mints_are_written_down(&api, 4).await;
     set(&api, json!({"overlap": 3600})).await;
     assert_eq!(warnings(&api, BILLING).await, json!([]), "one network of IPv6 is one place");
     from("192.0.2.2").await;
+    mints_are_written_down(&api, 5).await;
 
     // Looked at again by a service that was away meanwhile, too.
     let api = api.crash().await;
