@@ -112,18 +112,18 @@ macro_rules! push_tenants {
 
 use push_tenants;
 
-/// Pushes texts as a list, the last one as often as makes their number a power of two: groups of any
+/// Pushes texts or bytes as a list, the last one as often as makes their number a power of two: groups of any
 /// size then have so few different statements that all of them stay prepared. NULL, which is in no
 /// list, where there are none.
 macro_rules! push_list {
-    ($query:ident, $texts:expr) => {
-        let texts: &[&str] = $texts;
+    ($query:ident, $items:expr) => {
+        let items: &[_] = $items;
         let mut list = $query.separated(", ");
-        let padded = texts.iter().chain(texts.last().into_iter().cycle());
-        for text in padded.take(texts.len().next_power_of_two()) {
-            list.push_bind(*text);
+        let padded = items.iter().chain(items.last().into_iter().cycle());
+        for item in padded.take(items.len().next_power_of_two()) {
+            list.push_bind(*item);
         }
-        if texts.is_empty() {
+        if items.is_empty() {
             list.push("NULL");
         }
     };

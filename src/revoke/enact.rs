@@ -72,7 +72,12 @@ pub async fn enact(
     drafts: Vec<Draft>,
     now_ms: i64,
 ) -> Result<(Vec<Revocation>, Option<Appended>), PublishError> {
-    let delegated = tokens::delegated(tx, now_ms / 1000).await?;
+    // Who is named by its id is named with all that was delegated from it.
+    let are_all_ids = drafts.iter().all(|draft| matches!(draft.selector.target, Target::Jti(_)));
+    let delegated = match are_all_ids {
+        true => Vec::new(),
+        false => tokens::delegated(tx, now_ms / 1000).await?,
+    };
     let (mut entries, mut last_entries) = (Vec::new(), Vec::with_capacity(drafts.len()));
     for draft in &drafts {
         if let Some(entry) = &draft.entry {

@@ -62,13 +62,18 @@ pub async fn create(tx: &mut Tx, row: &Installation) -> Result<bool, StoreError>
         == 1))
 }
 
+macro_rules! row {
+    () => {
+        "SELECT issuer, epoch, seq, head, keys_version, created FROM installation"
+    };
+}
+
 /// The row as it is; `None` before bootstrap.
 ///
 /// # Errors
 /// As any statement.
 pub async fn read(from: &mut impl Session) -> Result<Option<Installation>, StoreError> {
-    let sql = "SELECT issuer, epoch, seq, head, keys_version, created FROM installation";
-    Ok(on!(from, |c| sqlx::query_as(sql).fetch_optional(c).await?))
+    Ok(on!(from, |c| sqlx::query_as(row!()).fetch_optional(c).await?))
 }
 
 /// The row, and nobody else numbers anything until the transaction ends.
@@ -76,10 +81,10 @@ pub async fn read(from: &mut impl Session) -> Result<Option<Installation>, Store
 /// # Errors
 /// As any statement.
 pub async fn lock(tx: &mut Tx) -> Result<Option<Installation>, StoreError> {
-    if let Conn::Postgres(c) = tx.conn() {
-        heard(sqlx::query("SELECT 1 FROM installation FOR UPDATE").execute(c)).await?;
-    }
-    read(tx).await
+    let Conn::Postgres(c) = tx.conn() else { return read(tx).await };
+    // Whoever waited for the row gets it as it is by then.
+    let sql = concat!(row!(), " FOR UPDATE");
+    heard(sqlx::query_as(sql).fetch_optional(c)).await
 }
 
 /// Numbers a batch: `seq` becomes the last, `at_ms` the newest time on record. Once that is

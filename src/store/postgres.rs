@@ -78,14 +78,20 @@ impl Postgres {
         };
         // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
         let mut tx = heard(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
+        // What runs under these locks looks up keys, always the same way; left to itself Postgres plans
+        // each statement on a table in partitions anew.
         let take = match lock {
             Lock::Mint => {
                 "SELECT set_config('lock_timeout', '500ms', true), \
                  set_config('statement_timeout', '500ms', true), \
                  set_config('idle_in_transaction_session_timeout', '500ms', true), \
+                 set_config('plan_cache_mode', 'force_generic_plan', true), \
                  pg_advisory_xact_lock_shared($1)"
             }
-            Lock::Revoke => "SELECT pg_advisory_xact_lock($1)",
+            Lock::Revoke => {
+                "SELECT set_config('plan_cache_mode', 'force_generic_plan', true), \
+                 pg_advisory_xact_lock($1)"
+            }
             Lock::Admin | Lock::Feed => return Ok(Tx(Begun::Postgres(tx))),
         };
         heard(sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx)).await?;

@@ -2,7 +2,7 @@
 
 use super::column::{Bytes, floor};
 use super::session::heard;
-use super::{Conn, Session, StoreError, Tx, on};
+use super::{Conn, Session, StoreError, Tx, on, push_list};
 use scrip_token::Jti;
 use scrip_token::limits::HORIZON;
 use sqlx::QueryBuilder;
@@ -173,12 +173,10 @@ pub async fn by_jtis(from: &mut impl Session, jtis: &[Jti]) -> Result<Vec<Token>
     if jtis.is_empty() {
         return Ok(Vec::new());
     }
+    let ids: Vec<&[u8]> = jtis.iter().map(|jti| jti.as_bytes().as_slice()).collect();
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM tokens WHERE jti IN (");
-        let mut list = query.separated(", ");
-        for jti in jtis {
-            list.push_bind(jti.as_bytes().to_vec());
-        }
+        push_list!(query, &ids);
         query.push(")").build_query_as().fetch_all(c).await?
     }))
 }

@@ -168,7 +168,7 @@ async fn two_replicas_and_a_mint_are_in_nobodys_way() {
         futures_util::future::join_all(makes.chain(missing[2..].iter().map(|p| make(&store, *p))))
             .await
     };
-    until("all are made", Duration::from_secs(30), async || {
+    until("all are made", Duration::from_secs(60), async || {
         for made in both().await {
             assert!(matches!(made, Ok(_) | Err(StoreError::Unavailable(_))), "{made:?}");
         }
