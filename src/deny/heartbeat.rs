@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{DenyList, Position, PublishError};
 use crate::clock;
-use crate::store::{self, Store};
+use crate::store::{self, Store, installation};
 
 /// The heartbeats of this process.
 #[derive(Clone)]
@@ -71,13 +71,14 @@ impl Pulse {
 }
 
 /// Signs a heartbeat. Its time is read before the position, so it never claims to know of a batch
-/// later than it does.
+/// later than it does; and the database proves in between that no other has taken over.
 ///
 /// # Errors
-/// [`PublishError`]; where the database cannot be read there is no heartbeat.
+/// [`PublishError`]; where the database cannot be read, or no longer commits, there is no heartbeat.
 pub async fn beat(store: &Store, list: &DenyList, every: u64) -> Result<Beat, PublishError> {
     let mut session = store.read_reserved().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+    installation::has_last_word(&mut session).await?;
     let row = list.row(&mut session).await?;
     let heartbeat = Heartbeat {
         ver: OBJECT_VERSION,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DenyList, Position, PublishError};
 use crate::clock;
-use crate::store::installation::Installation;
+use crate::store::installation::{self, Installation};
 use crate::store::{self, Lock, Session, Store, StoreError};
 use crate::store::{deny_entries, deny_snapshots};
 
@@ -148,10 +148,12 @@ impl Snapshots {
         {
             last = Some(self.take(restored));
         }
-        drop(session);
         if last.as_ref().is_some_and(|last| last.is_current(&row, now)) {
             return Ok(());
         }
+        // A manifest is a sign of life too.
+        installation::has_last_word(&mut session).await?;
+        drop(session);
         self.take(make(store, list, last, row, now).await?);
         Ok(())
     }

@@ -195,3 +195,19 @@ pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, Store
     let token = newest.token.map_or(0, |jti| jti.milliseconds() as i64);
     Ok(newest.clock.unwrap_or(clock_ms).max(newest.batch.unwrap_or(0)).max(token))
 }
+
+/// Returns once this database is known to have had the last word until now: by a commit of its own,
+/// which a standby refuses, and which a primary that waits for a standby cannot finish after that has
+/// taken over. Whoever then speaks of a time before this was called knows all that was acknowledged
+/// by that time. SQLite has nobody who could take over.
+///
+/// # Errors
+/// As any statement.
+pub async fn has_last_word(from: &mut impl Session) -> Result<(), StoreError> {
+    if let Conn::Postgres(c) = from.conn() {
+        // The least that is a commit: a message in the log, to nobody.
+        let sql = "SELECT pg_logical_emit_message(true, 'scrip', 'last word')";
+        heard(sqlx::query(sql).execute(c)).await?;
+    }
+    Ok(())
+}

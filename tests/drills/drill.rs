@@ -144,7 +144,14 @@ impl Drill {
 
     /// Returns when as much is revoked as the size demands.
     pub async fn suffices(&self) {
-        let enough = self.size.of(100, 1000);
+        let enough: usize = self.size.of(100, 1000);
+        let so_far = self.ledger.read().acknowledged().count();
+        self.acknowledges(enough.saturating_sub(so_far)).await;
+    }
+
+    /// Returns when so many revocations more are acknowledged.
+    pub async fn acknowledges(&self, more: usize) {
+        let enough = self.ledger.read().acknowledged().count() + more;
         until(format!("{enough} revocations are acknowledged"), PATIENCE, async || {
             (self.ledger.read().acknowledged().count() >= enough).then_some(())
         })
@@ -259,7 +266,7 @@ impl Drill {
     }
 
     /// The newest that an acknowledgement named.
-    fn epoch(&self) -> String {
+    pub fn epoch(&self) -> String {
         let history = self.ledger.read();
         let epochs = history.acknowledged().map(|(_, done)| done.epoch.clone());
         epochs.max().expect("there is a load")

@@ -64,7 +64,7 @@ async fn n112_connections_that_fell_silent_are_replaced() {
     let cluster = Cluster::start(&[]).await;
     let wire = Wire::to(cluster.address()).await;
     let database = cluster.database().await;
-    let database = database.replace(&cluster.address(), &format!("127.0.0.1:{}", wire.port));
+    let database = database.replace(&cluster.address(), &wire.address());
     let Drill { acme, workload, mut gateway } = Drill::on(&database).await;
 
     let writer = Writer::new(&acme, &workload, Some(&acme.operator));

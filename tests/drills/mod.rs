@@ -5,6 +5,7 @@ mod clocks;
 mod crash;
 mod disks;
 mod drill;
+mod failover;
 mod freeze;
 mod gateway;
 mod history;

@@ -17,7 +17,7 @@ async fn d8_n96_a_replica_is_cut_off_from_the_database() {
     let address = database.rsplit(['@', '/']).nth(1).expect("it has a host").to_owned();
     let wire = Wire::to(address.clone()).await;
     let mut drill = Drill::found("replica without database", Installation::on(&database)).await;
-    let database = database.replace(&address, &format!("127.0.0.1:{}", wire.port));
+    let database = database.replace(&address, &wire.address());
     let other = drill.acme.installation.replica().set("SCRIP_DATABASE_URL", &database);
     let _service = other.serve().await;
     let here = drill.acme.installation.url();

@@ -13,6 +13,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+mod standby;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Debian's `nobody`: `initdb` and `postgres` refuse to run as root.
@@ -51,19 +53,7 @@ impl Cluster {
     }
 
     async fn start_on(disk: Option<SmallDisk>, settings: &'static [&'static str]) -> Self {
-        let folder =
-            TempDir::with_prefix("scrip-postgres-").expect("a folder for the cluster").keep();
-        let path = folder.to_str().expect("a temporary folder's name is text");
-        // The last backends may still be writing when the postmaster was killed; hence more than one try.
-        let removal = AtExit::run(
-            "for try in 1 2 3 4 5 6 7 8 9; do rm -rf \"$1\" && break; sleep 0.2; done",
-            &[path],
-        );
-        let home = disk.as_ref().map_or(folder.clone(), SmallDisk::outside);
-        if is_root() {
-            chown(home, Some(UNPRIVILEGED), Some(UNPRIVILEGED))
-                .expect("root gives its folder away");
-        }
+        let (folder, removal) = empty_folder(disk.as_ref());
         let data = disk.as_ref().map_or(folder.as_path(), SmallDisk::path);
         let made = unprivileged("initdb", data, disk.as_ref())
             .args([
@@ -157,6 +147,22 @@ impl Cluster {
         let url = self.url("postgres");
         self.postmaster.until(async || PgConnection::connect(&url).await.ok()).await;
     }
+}
+
+/// A folder for a cluster, owned by whoever runs Postgres, and what removes it.
+fn empty_folder(disk: Option<&SmallDisk>) -> (PathBuf, AtExit) {
+    let folder = TempDir::with_prefix("scrip-postgres-").expect("a folder for the cluster").keep();
+    let path = folder.to_str().expect("a temporary folder's name is text");
+    // The last backends may still be writing when the postmaster was killed; hence more than one try.
+    let removal = AtExit::run(
+        "for try in 1 2 3 4 5 6 7 8 9; do rm -rf \"$1\" && break; sleep 0.2; done",
+        &[path],
+    );
+    let home = disk.map_or(folder.clone(), SmallDisk::outside);
+    if is_root() {
+        chown(home, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("root gives its folder away");
+    }
+    (folder, removal)
 }
 
 fn start_postmaster(

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 /// A way to a server on which everything can happen that happens to bytes on a network.
 pub struct Wire {
-    pub port: u16,
+    port: u16,
+    server: Arc<Mutex<String>>,
     weather: Arc<Mutex<watch::Sender<Weather>>>,
 }
 
@@ -41,20 +42,33 @@ impl Wire {
     pub async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
+        let server = Arc::new(Mutex::new(server));
         let weather = Arc::new(Mutex::new(watch::Sender::new(Weather::Clear)));
-        let shared = weather.clone();
+        let wire = Self { port, server: server.clone(), weather: weather.clone() };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let weather = shared.lock().expect("nobody panics with it").subscribe();
-                tokio::spawn(forward(client, server.clone(), weather));
+                let server = server.lock().expect("nobody panics with it").clone();
+                let weather = weather.lock().expect("nobody panics with it").subscribe();
+                tokio::spawn(forward(client, server, weather));
             }
         });
-        Self { port, weather }
+        wire
+    }
+
+    /// From now on it leads to `server`; connections that there are end where they led.
+    pub fn lead_to(&self, server: String) {
+        *self.server.lock().expect("nobody panics with it") = server;
+        self.leave(Weather::Cut);
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// As an HTTP origin.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address())
     }
 
     pub fn turn(&self, weather: Weather) {
@@ -64,9 +78,13 @@ impl Wire {
     /// From now on nothing passes on the connections that there are, and none of them breaks: a
     /// primary without power. Those that are made later work.
     pub fn fall_silent(&self) {
+        self.leave(Weather::Silent);
+    }
+
+    /// Leaves the connections that there are to this weather; it is clear for those to come.
+    fn leave(&self, last: Weather) {
         let mut weather = self.weather.lock().expect("nobody panics with it");
-        std::mem::replace(&mut *weather, watch::Sender::new(Weather::Clear))
-            .send_replace(Weather::Silent);
+        std::mem::replace(&mut *weather, watch::Sender::new(Weather::Clear)).send_replace(last);
     }
 }
 
