@@ -16,6 +16,7 @@ pub mod error;
 pub mod escrow;
 pub mod introspect;
 pub mod lifecycle;
+pub mod log;
 pub mod metrics;
 pub mod mint;
 pub mod ops;

@@ -25,6 +25,7 @@ impl Metrics {
         describe_counter!("scrip_escrows_settled_total", "Escrows settled");
         describe_counter!("scrip_revocations_total", "Revocations recorded");
         describe_histogram!("scrip_revocation_group_size", "Revocations in one commit");
+        describe_counter!("scrip_log_lines_lost_total", "Lines of the log that nobody took");
         describe_gauge!("scrip_deny_seq", "Number of the newest deny batch");
         describe_counter!(
             "scrip_epochs_total",

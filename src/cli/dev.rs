@@ -60,7 +60,7 @@ env       = "scrip"
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        log(&self.log, LogFormat::Text)?;
+        let _log = log(&self.log, LogFormat::Text)?;
         if !self.listen.ip().is_loopback() {
             let why =
                 "`scrip dev` speaks plain HTTP and listens on loopback only; see `scrip serve`";

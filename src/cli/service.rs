@@ -12,6 +12,7 @@ use super::Cli;
 use super::failure::Failure;
 use crate::bootstrap::{self, BootstrapError};
 use crate::config::{Config, LogFormat, Settings, unknown_variables};
+use crate::log::{Lines, Rest};
 use crate::serve::{Listeners, ServeError, Service};
 use crate::store::{Store, StoreError};
 
@@ -25,7 +26,7 @@ pub(super) struct Args {
 impl Args {
     /// Serves until SIGTERM or SIGINT.
     pub(super) async fn serve(self) -> Result<(), Failure> {
-        let config = self.open()?;
+        let (config, _log) = self.open()?;
         let listeners = Listeners::bind(&config).map_err(refused)?;
         let store = Store::connect(&config.database_url).await.map_err(refused)?;
         let service = Service::start(config, store, listeners).await.map_err(refused)?;
@@ -34,7 +35,7 @@ impl Args {
 
     /// Brings the database's tables up to this binary.
     pub(super) async fn migrate(self) -> Result<(), Failure> {
-        let config = self.open()?;
+        let (config, _log) = self.open()?;
         let store = Store::connect(&config.database_url).await.map_err(refused)?;
         store.migrate().await.map_err(refused)?;
         store.close().await;
@@ -44,7 +45,7 @@ impl Args {
 
     /// Migrates, and makes what has to be there before the first request.
     pub(super) async fn bootstrap(self) -> Result<(), Failure> {
-        let config = self.open()?;
+        let (config, _log) = self.open()?;
         let store = Store::connect(&config.database_url).await.map_err(refused)?;
         let made = bootstrap::bootstrap(&store, &config).await.map_err(refused)?;
         store.close().await;
@@ -59,14 +60,14 @@ impl Args {
         Ok(())
     }
 
-    fn open(self) -> Result<Config, Failure> {
-        log(&self.settings.log, self.settings.log_format)?;
+    fn open(self) -> Result<(Config, Rest), Failure> {
+        let log = log(&self.settings.log, self.settings.log_format)?;
         let config = self.settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
         for (name, nearest) in unknown_variables(&Cli::command()) {
             let nearest = nearest.unwrap_or_default();
             tracing::warn!(name, nearest, "a variable that means nothing here");
         }
-        Ok(config)
+        Ok((config, log))
     }
 }
 
@@ -84,19 +85,21 @@ pub(super) fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// Starts the log on standard error.
-pub(super) fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
+/// Starts the log on standard error; to be kept until the end.
+pub(super) fn log(level: &str, format: LogFormat) -> Result<Rest, Failure> {
     let filter =
         EnvFilter::try_new(level).map_err(|error| Failure::Usage(format!("SCRIP_LOG: {error}")))?;
+    let (lines, rest) = Lines::to(std::io::stderr())?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(lines);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    started.map_err(|error| Failure::Usage(error.to_string()))
+    started.map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(rest)
 }
 
 pub(super) fn refused(error: impl Into<ServeError>) -> Failure {

@@ -12,6 +12,7 @@ mod history;
 mod kills;
 mod ledger;
 mod load;
+mod logs;
 mod network;
 mod outage;
 mod pauses;

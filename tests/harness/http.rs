@@ -102,6 +102,14 @@ impl Http {
         answered(self.http.get(format!("{}/readyz", self.ops_url))).await
     }
 
+    /// A metric without labels, of the operations listener; 0 before it was first counted.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let asked = self.http.get(format!("{}/metrics", self.ops_url)).send().await;
+        let text = asked.expect("the service answers").text().await.expect("it is text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     fn form(&self, path: &str, pairs: &[(&str, &str)]) -> RequestBuilder {
         let request = self.http.post(format!("{}{path}", self.url)).body(form(pairs));
         request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
