@@ -99,6 +99,8 @@ pub(super) fn log(level: &str, format: LogFormat) -> Result<Rest, Failure> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| Failure::Usage(error.to_string()))?;
+    // Its own hook would wait for standard error.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     Ok(rest)
 }
 

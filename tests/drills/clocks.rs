@@ -1,12 +1,13 @@
 //! A wall clock moves back and forth by a minute, on one side.
 
-use super::drill::{Drill, MAX_STALENESS};
+use super::drill::{Drill, MAX_STALENESS, freshness};
 use super::ledger::Promise;
 use crate::harness::faketime::FakeTime;
 use crate::harness::postgres;
 use crate::harness::service::Installation;
 use crate::harness::wire::{Weather, Wire};
 use scrip_token::limits::LEEWAY;
+use scrip_verify::StalePolicy;
 
 /// Back it goes in the moment in which the network falls silent: what the gateway knows ages all
 /// the same.
@@ -42,8 +43,8 @@ async fn d7_n147_the_clock_of_a_gateway_jumps() {
 async fn d7_n110_the_clock_of_the_service_jumps_on_postgres() {
     let clock = FakeTime::right();
     let installation = Installation::on(&postgres::database().await);
-    let mut drill =
-        Drill::found("clock of the service (Postgres)", on_clock(installation, &clock)).await;
+    let installation = installation.living_by(clock.environment());
+    let mut drill = Drill::found("clock of the service (Postgres)", installation).await;
     let here = drill.acme.installation.url();
     drill.follow_patiently(&here).await;
     drill.begin(&[drill.acme.http()]).await;
@@ -62,12 +63,12 @@ async fn d7_n110_the_clock_of_the_service_jumps_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d7_n110_the_clock_of_the_service_jumps_on_sqlite() {
     let clock = FakeTime::right();
-    let installation = on_clock(Installation::on_sqlite(), &clock);
+    let installation = Installation::on_sqlite().living_by(clock.environment());
     let mut drill = Drill::found("clock of the service (SQLite)", installation).await;
     drill.promise = Promise { max_staleness: 2 * LEEWAY, skew: LEEWAY };
     drill.in_step = 1 + LEEWAY;
     let here = drill.acme.installation.url();
-    drill.follow_under(2 * LEEWAY, 900, &here).await;
+    drill.follow_under(freshness(2 * LEEWAY, StalePolicy::Deny), &here).await;
     drill.begin(&[drill.acme.http()]).await;
     let jump = drill.size.of(8, 60);
     for offset in [-jump, jump] {
@@ -80,11 +81,4 @@ async fn d7_n110_the_clock_of_the_service_jumps_on_sqlite() {
         drill.recover().await;
     }
     drill.end().await;
-}
-
-fn on_clock(installation: Installation, clock: &FakeTime) -> Installation {
-    let environment = clock.environment();
-    environment
-        .iter()
-        .fold(installation, |installation, (name, value)| installation.set(name, value))
 }

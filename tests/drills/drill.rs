@@ -40,6 +40,9 @@ pub struct Drill {
     pub promise: Promise,
     /// How old, in seconds, the information of a gateway is at most that is in step.
     pub in_step: u64,
+    /// How often each gateway is asked, and how soon whoever revokes goes on.
+    pub turn: Duration,
+    pub pace: Duration,
     pub workload: Cli,
     load: Option<Load>,
     questions: JoinSet<()>,
@@ -61,6 +64,8 @@ impl Drill {
             ledger: Arc::new(Ledger::new()),
             promise: Promise { max_staleness: MAX_STALENESS, skew: 0 },
             in_step: 1,
+            turn: Duration::from_millis(5),
+            pace: Duration::from_millis(10),
             workload,
             load: None,
             questions: JoinSet::new(),
@@ -70,27 +75,21 @@ impl Drill {
 
     /// Adds a gateway in this process that follows at `origin`.
     pub async fn follow(&mut self, origin: &str) -> Arc<Gateway> {
-        self.follow_under(MAX_STALENESS, 900, origin).await
+        self.follow_under(freshness(MAX_STALENESS, StalePolicy::Deny), origin).await
     }
 
     /// Adds one that must notice nothing: it is not hurt, and nothing that it depends on is.
     pub async fn follow_patiently(&mut self, origin: &str) -> Arc<Gateway> {
-        self.follow_under(PATIENT, 900, origin).await
+        self.follow_under(freshness(PATIENT, StalePolicy::Deny), origin).await
     }
 
     /// Adds one with this freshness contract.
-    pub async fn follow_under(
-        &mut self,
-        max_staleness: u64,
-        max_offline: u64,
-        origin: &str,
-    ) -> Arc<Gateway> {
+    pub async fn follow_under(&mut self, freshness: Freshness, origin: &str) -> Arc<Gateway> {
         let Cli { id, secret, .. } = self.acme.gateway.clone();
-        let freshness = Freshness::new(max_staleness, max_offline, StalePolicy::Deny);
         let config = Config {
             origins: vec![origin.parse::<Url>().expect("a URL")],
             credential: Some(Credential::Basic { id, secret: secret.into() }),
-            freshness: freshness.expect("in range"),
+            freshness,
             verifier: Some(format!("gateway-{}", self.gateways.len())),
             ..Config::new(self.acme.installation.url())
         };
@@ -123,7 +122,7 @@ impl Drill {
     fn add(&mut self, gateway: Gateway) -> Arc<Gateway> {
         let gateway = Arc::new(gateway);
         self.gateways.push(gateway.clone());
-        self.questions.spawn(gateway.clone().work(self.ledger.clone()));
+        self.questions.spawn(gateway.clone().work(self.ledger.clone(), self.turn));
         gateway
     }
 
@@ -132,7 +131,7 @@ impl Drill {
         self.strike();
         let writer = |http: &Http| Writer::at(http.clone(), &self.workload);
         let writers: Vec<_> = replicas.iter().map(writer).collect();
-        self.load = Some(Load::start(&self.ledger, &writers, &self.acme.operator));
+        self.load = Some(Load::start(&self.ledger, &writers, &self.acme.operator, self.pace));
         self.recover().await;
     }
 
@@ -192,7 +191,8 @@ impl Drill {
             .await;
         }
         let now = self.ledger.now();
-        if let Some(fault) = self.ledger.read().faults.last_mut() {
+        let faults = &mut self.ledger.read().faults;
+        for fault in faults.iter_mut().filter(|fault| fault.during.end == Time::MAX) {
             fault.during.end = now;
         }
     }
@@ -252,7 +252,7 @@ impl Drill {
 
     /// Waits until every gateway has refused everything that is revoked, as far as it ever will.
     async fn settle(&self) {
-        within(RECOVERY, async || {
+        within(PATIENCE, async || {
             self.gateways.iter().all(|gateway| gateway.unrefused().is_empty()).then_some(())
         })
         .await;
@@ -271,4 +271,9 @@ impl Drill {
         let epochs = history.acknowledged().map(|(_, done)| done.epoch.clone());
         epochs.max().expect("there is a load")
     }
+}
+
+/// With the usual time offline.
+pub fn freshness(max_staleness: u64, policy: StalePolicy) -> Freshness {
+    Freshness::new(max_staleness, 900, policy).expect("in range")
 }

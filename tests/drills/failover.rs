@@ -23,8 +23,7 @@ async fn d3_n112_a_synchronous_standby_takes_over() {
     drill.follow(&here).await;
     drill.begin(&[drill.acme.http()]).await;
     while drill.goes_on(1) {
-        let standby = primary.standby(&primary.address()).await;
-        primary.waits_for_standby().await;
+        let standby = synchronous(&drill, &primary, &primary.address()).await;
         drill.calm().await;
         drill.strike();
         primary.kill().await;
@@ -63,7 +62,7 @@ async fn d3_n81_a_standby_that_lags_takes_over() {
     drill.begin(&[drill.acme.http()]).await;
     while drill.goes_on(1) {
         let link = Wire::to(primary.address()).await;
-        let standby = primary.standby(&link.address()).await;
+        let standby = asynchronous(&drill, &primary, &link.address()).await;
         drill.calm().await;
         drill.strike();
         away.kill().await;
@@ -130,8 +129,7 @@ async fn d3_d8_a_replica_is_left_with_the_old_primary() {
     drill.begin(&[drill.acme.http(), Http::new(&other)]).await;
     while drill.goes_on(1) {
         let link = Wire::to(primary.address()).await;
-        let standby = primary.standby(&link.address()).await;
-        primary.waits_for_standby().await;
+        let standby = synchronous(&drill, &primary, &link.address()).await;
         drill.calm().await;
         drill.strike();
         link.turn(Weather::Silent);
@@ -146,6 +144,23 @@ async fn d3_d8_a_replica_is_left_with_the_old_primary() {
     }
     assert!(drill.ledger.read().verdicts.iter().any(|verdict| verdict.gateway == left.number));
     drill.end().await;
+}
+
+/// A standby that streams from `address` and for which commits wait.
+async fn synchronous(drill: &Drill, primary: &Cluster, address: &str) -> Cluster {
+    drill.strike();
+    let standby = primary.standby(address).await;
+    primary.waits_for_standby().await;
+    drill.recover().await;
+    standby
+}
+
+/// One for which nobody waits. To copy a primary is work for its disk, and a heartbeat is a commit.
+async fn asynchronous(drill: &Drill, primary: &Cluster, address: &str) -> Cluster {
+    drill.strike();
+    let standby = primary.standby(address).await;
+    drill.recover().await;
+    standby
 }
 
 /// A way to the cluster that can be led elsewhere, and a new database at the end of it.

@@ -10,8 +10,6 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How often a gateway is asked.
-const TURN: Duration = Duration::from_millis(5);
 /// Questions for each turn.
 const EAGERNESS: usize = 4;
 /// Questions that may be open, so that the pipe to a process that is stopped never fills up.
@@ -66,9 +64,9 @@ impl Gateway {
         Self { number, seat: Mutex::new(seat) }
     }
 
-    /// Asks until the runtime ends.
-    pub async fn work(self: Arc<Self>, ledger: Arc<Ledger>) {
-        let mut turns = tokio::time::interval(TURN);
+    /// Asks at each turn until the runtime ends.
+    pub async fn work(self: Arc<Self>, ledger: Arc<Ledger>, turn: Duration) {
+        let mut turns = tokio::time::interval(turn);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
@@ -237,7 +235,10 @@ impl Watch {
             }
         }
         self.seen = history.tokens.len();
-        self.kept.retain(|token| history.tokens[*token].minted + USEFUL > now);
+        let is_useful = |token: &usize| history.tokens[*token].minted + USEFUL > now;
+        self.open.retain(is_useful);
+        self.closed.retain(is_useful);
+        self.kept.retain(is_useful);
     }
 
     fn next(&mut self) -> Option<usize> {

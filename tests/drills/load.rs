@@ -9,8 +9,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const REVOKERS: usize = 4;
-/// Between two tokens of one revoker, and between two attempts.
-const PACE: Duration = Duration::from_millis(10);
 /// Of so many tokens one is kept.
 const KEPT: usize = 8;
 /// Of so many revocations one waits for receipts.
@@ -22,8 +20,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// Each revoker uses the next of `writers`.
-    pub fn start(ledger: &Arc<Ledger>, writers: &[Writer], operator: &Cli) -> Self {
+    /// Each revoker uses the next of `writers`. `pace` is between two tokens of one revoker, and
+    /// between two attempts.
+    pub fn start(ledger: &Arc<Ledger>, writers: &[Writer], operator: &Cli, pace: Duration) -> Self {
         let stop = CancellationToken::new();
         let mut revokers = JoinSet::new();
         for (number, writer) in (0..REVOKERS).zip(writers.iter().cycle()) {
@@ -32,6 +31,7 @@ impl Load {
                 writer: writer.clone(),
                 operator: operator.clone(),
                 ledger: ledger.clone(),
+                pace,
                 stop: stop.clone(),
             };
             revokers.spawn(revoker.work());
@@ -51,6 +51,7 @@ struct Revoker {
     writer: Writer,
     operator: Cli,
     ledger: Arc<Ledger>,
+    pace: Duration,
     stop: CancellationToken,
 }
 
@@ -65,14 +66,14 @@ impl Revoker {
                 if let Some(minted) = self.writer.mint(&key).await {
                     break minted;
                 }
-                tokio::time::sleep(PACE).await;
+                tokio::time::sleep(self.pace).await;
             };
             let kept = round % KEPT == 0;
             let token = self.ledger.minted(minted.jti.clone(), &minted.token, kept);
             if !kept {
                 self.revoke(token, &minted.jti).await;
             }
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(self.pace).await;
         }
     }
 
@@ -87,7 +88,7 @@ impl Revoker {
                 self.ledger.acknowledged(token, acknowledgement);
                 return self.ledger.receipt(token, &revoked.body["enforced"]);
             }
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(self.pace).await;
         }
     }
 }

@@ -16,7 +16,7 @@ const NOTICE: &str = "lines of this log were lost";
 
 /// The pipe of the log is full, then it is read again, then nobody is at its other end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn d6_nobody_reads_the_log() {
+async fn d6_n150_nobody_reads_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("log");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -40,7 +40,7 @@ async fn d6_nobody_reads_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn d6_n117_the_disk_of_the_log_is_full() {
+async fn d6_n150_the_disk_of_the_log_is_full() {
     let disk = SmallDisk::mount(4).await;
     let file = disk.path().join("log");
     let entrance = [disk.entrance(), logging_to(&file)].concat();

@@ -1,6 +1,7 @@
 //! Faults under load: what was acknowledged is never lost, however the processes die, and no gateway
 //! accepts it for longer than was promised.
 
+mod allowances;
 mod clocks;
 mod crash;
 mod disks;

@@ -8,6 +8,7 @@ use pem::Pem;
 use scrip::{clock, random};
 use scrip_token::compact::Compact;
 use scrip_token::{Alg, Claims, Jti, SigningKey, Typ};
+use scrip_verify::{Freshness, StalePolicy};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +26,8 @@ async fn d5_n107_a_gateway_hears_nothing_and_a_key_was_stolen() {
     let wire = Wire::to(drill.acme.installation.setting("SCRIP_LISTEN").clone()).await;
     let here = drill.acme.installation.url();
     drill.follow_patiently(&here).await;
-    let deaf = drill.follow_under(MAX_STALENESS, MAX_OFFLINE, &wire.url()).await;
+    let contract = Freshness::new(MAX_STALENESS, MAX_OFFLINE, StalePolicy::Deny).unwrap();
+    let deaf = drill.follow_under(contract, &wire.url()).await;
     drill.begin(&[drill.acme.http()]).await;
     while drill.goes_on(1) {
         drill.calm().await;

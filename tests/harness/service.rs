@@ -74,6 +74,11 @@ impl Installation {
         self
     }
 
+    /// With all of these in its environment.
+    pub fn living_by(self, environment: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        environment.into_iter().fold(self, |on, (name, value)| on.set(name, &value))
+    }
+
     /// On another disk than everybody's.
     pub fn behind(mut self, entrance: Vec<String>) -> Self {
         self.entrance = entrance;
