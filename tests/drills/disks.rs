@@ -1,10 +1,12 @@
-//! No room for another byte.
+//! No room for another byte, or nothing that is written stays.
 
 use super::drill::Drill;
 use crate::harness::disk::SmallDisk;
+use crate::harness::dying::DyingDisk;
 use crate::harness::postgres::Cluster;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
+use serde_json::json;
 use sqlx::{ConnectOptions, SqliteConnection};
 use std::fs;
 use std::time::Duration;
@@ -65,6 +67,79 @@ async fn d6_n117_the_disk_of_postgres_is_full() {
         drill.recover().await;
     }
     drill.end().await;
+}
+
+/// What could not be synced is not acknowledged, whether the process lives on or is killed before the
+/// disk heals. SQLite writes all of it again then: no page counts as written because a later sync works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n119_the_disk_of_sqlite_dies() {
+    let disk = DyingDisk::new();
+    let installation = Installation::on_sqlite().living_by(disk.environment());
+    let mut drill = Drill::found("disk dead (SQLite)", installation).await;
+    let here = drill.acme.installation.url();
+    drill.follow_patiently(&here).await;
+    drill.begin(&[drill.acme.http()]).await;
+    let mut killed = true;
+    while drill.goes_on(2) {
+        killed = !killed;
+        drill.calm().await;
+        dies(&disk, &mut drill).await;
+        if killed {
+            drill.strike();
+            drill.acme.kill().await;
+        }
+        disk.heal();
+        if killed {
+            drill.acme.start().await;
+            drill.recover().await;
+        }
+        mints_get(200, &drill).await;
+    }
+    drill.end().await;
+}
+
+/// Postgres panics where it cannot sync its log, and recovers by what is in it; or stays away until
+/// somebody starts it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n119_the_disk_of_postgres_dies() {
+    let disk = DyingDisk::new();
+    let mut cluster = Cluster::living_by(disk.environment()).await;
+    let installation = Installation::on(&cluster.database().await);
+    let mut drill = Drill::found("disk dead (Postgres)", installation).await;
+    let here = drill.acme.installation.url();
+    drill.follow(&here).await;
+    drill.begin(&[drill.acme.http()]).await;
+    while drill.goes_on(1) {
+        drill.calm().await;
+        drill.strike();
+        dies(&disk, &mut drill).await;
+        disk.heal();
+        until("mints work again", Duration::from_secs(60), async || {
+            if cluster.has_ended() {
+                cluster.restart().await;
+            }
+            let answer = drill.acme.http().mint(&drill.workload, &[], None).await;
+            (answer.expect("it is answered").status == 200).then_some(())
+        })
+        .await;
+        drill.recover().await;
+    }
+    drill.end().await;
+}
+
+/// The disk dies, and nothing that is asked for from then on is acknowledged.
+async fn dies(disk: &DyingDisk, drill: &mut Drill) {
+    let http = drill.acme.http();
+    let minted = http.mint(&drill.workload, &[], None).await.expect("it is answered");
+    disk.die();
+    let died = drill.ledger.now();
+    let revoked = http.revoke(&drill.acme.operator, json!({"jti": minted.body["jti"]})).await;
+    assert_eq!(revoked.expect("it is answered").status, 503);
+    mints_get(503, drill).await;
+    drill.calm().await;
+    let history = drill.ledger.read();
+    let mut since = history.revocations.values().filter(|one| one.sent > died);
+    assert!(since.all(|one| one.acknowledged.is_none()), "it is on no disk");
 }
 
 async fn mints_get(status: u16, drill: &Drill) {

@@ -9,6 +9,7 @@ pub mod batches;
 pub mod cli;
 pub mod dice;
 pub mod disk;
+pub mod dying;
 pub mod faketime;
 pub mod follower;
 pub mod front;

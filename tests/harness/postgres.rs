@@ -29,30 +29,46 @@ pub async fn database() -> String {
 /// A real Postgres of its own, on loopback, durable (`fsync=on`), for tests that kill it.
 pub struct Cluster {
     postmaster: Process,
+    site: Site,
+    _removal: AtExit,
+}
+
+/// All that outlasts its processes.
+struct Site {
     folder: PathBuf,
     port: u16,
     settings: &'static [&'static str],
+    environment: Vec<(&'static str, String)>,
     disk: Option<SmallDisk>,
-    _removal: AtExit,
 }
 
 impl Cluster {
     /// `settings` such as `fsync=off` are added to the defaults, which lose nothing.
     pub async fn start(settings: &'static [&'static str]) -> Self {
-        Self::start_on(None, settings).await
+        Self::start_on(None, settings, Vec::new()).await
     }
 
     /// One with a disk that can be filled.
     pub async fn on_small_disk() -> Self {
-        Self::start_on(Some(SmallDisk::mount(128).await), &["max_wal_size=32MB"]).await
+        let disk = SmallDisk::mount(128).await;
+        Self::start_on(Some(disk), &["max_wal_size=32MB"], Vec::new()).await
+    }
+
+    /// One with these in its environment.
+    pub async fn living_by(environment: impl Into<Vec<(&'static str, String)>>) -> Self {
+        Self::start_on(None, &[], environment.into()).await
     }
 
     /// The disk that can be filled.
     pub fn disk(&self) -> &SmallDisk {
-        self.disk.as_ref().expect("it was started on one")
+        self.site.disk.as_ref().expect("it was started on one")
     }
 
-    async fn start_on(disk: Option<SmallDisk>, settings: &'static [&'static str]) -> Self {
+    async fn start_on(
+        disk: Option<SmallDisk>,
+        settings: &'static [&'static str],
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
         let (folder, removal) = empty_folder(disk.as_ref());
         let data = disk.as_ref().map_or(folder.as_path(), SmallDisk::path);
         let made = unprivileged("initdb", data, disk.as_ref())
@@ -71,8 +87,11 @@ impl Cluster {
         }
 
         let port = free_port();
-        let postmaster = start_postmaster(&folder, disk.as_ref(), port, settings);
-        let mut cluster = Self { postmaster, folder, port, settings, disk, _removal: removal };
+        Self::run(Site { folder, port, settings, environment, disk }, removal).await
+    }
+
+    async fn run(site: Site, removal: AtExit) -> Self {
+        let mut cluster = Self { postmaster: site.start(), site, _removal: removal };
         cluster.answers().await;
         cluster
     }
@@ -129,18 +148,17 @@ impl Cluster {
 
     /// Starts again what was killed, at the same address; returns when it has recovered.
     pub async fn restart(&mut self) {
-        let disk = self.disk.as_ref();
-        self.postmaster = start_postmaster(&self.folder, disk, self.port, self.settings);
+        self.postmaster = self.site.start();
         self.answers().await;
     }
 
     /// Where it listens.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.site.port)
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.site.port)
     }
 
     async fn answers(&mut self) {
@@ -165,20 +183,19 @@ fn empty_folder(disk: Option<&SmallDisk>) -> (PathBuf, AtExit) {
     (folder, removal)
 }
 
-fn start_postmaster(
-    folder: &Path,
-    disk: Option<&SmallDisk>,
-    port: u16,
-    settings: &[&str],
-) -> Process {
-    let data = disk.map_or(folder, SmallDisk::path);
-    let mut command = unprivileged("postgres", data, disk);
-    command.arg("-k").arg(data).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
-    for setting in ["max_connections=300"].iter().chain(settings) {
-        command.args(["-c", setting]);
+impl Site {
+    /// Starts the postmaster.
+    fn start(&self) -> Process {
+        let data = self.disk.as_ref().map_or(self.folder.as_path(), SmallDisk::path);
+        let mut command = unprivileged("postgres", data, self.disk.as_ref());
+        command.envs(self.environment.iter().cloned());
+        command.arg("-k").arg(data).args(["-p", &self.port.to_string(), "-h", "127.0.0.1"]);
+        for setting in ["max_connections=300"].iter().chain(self.settings) {
+            command.args(["-c", setting]);
+        }
+        // SIGQUIT is Postgres' immediate shutdown; SIGKILL would leave its System V shared memory behind.
+        Process::start_in(&self.folder, command, Signal::Quit)
     }
-    // SIGQUIT is Postgres' immediate shutdown; SIGKILL would leave its System V shared memory behind.
-    Process::start_in(folder, command, Signal::Quit)
 }
 
 /// `program -D folder`, run by somebody other than root, as it insists.

@@ -1,4 +1,4 @@
-use super::{Cluster, PATIENCE, empty_folder, free_port, start_postmaster, unprivileged};
+use super::{Cluster, PATIENCE, Site, empty_folder, free_port, unprivileged};
 use crate::harness::until::until;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -17,12 +17,9 @@ impl Cluster {
             .output()
             .expect("it comes with Postgres");
         assert!(copied.status.success(), "{copied:?}");
-        let port = free_port();
-        let postmaster = start_postmaster(&folder, None, port, self.settings);
-        let settings = self.settings;
-        let mut standby =
-            Self { postmaster, folder, port, settings, disk: None, _removal: removal };
-        standby.answers().await;
+        let (port, settings) = (free_port(), self.site.settings);
+        let site = Site { folder, port, settings, environment: Vec::new(), disk: None };
+        let standby = Self::run(site, removal).await;
         self.has_one("state = 'streaming'").await;
         standby
     }
