@@ -21,7 +21,8 @@ interop:
 	cargo clippy --test interop -- -D warnings
 	cargo test --test interop
 
-# DRILL_SEED repeats the chances of a run; `make drill DRILLS=drills::clocks` runs a part.
+# DRILL_SEED repeats the chances of a run; `make drill DRILLS=drills::clocks` runs a part. DRILL_MINUTES=30 with
+# DRILLS=drills::soak breaks one thing after the other for as long.
 DRILLS ?= drills::
 drill:
 	.ci/drill $(DRILLS)

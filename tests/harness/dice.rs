@@ -59,7 +59,13 @@ impl Size {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "whoever runs the tests chooses these two")]
+/// How long the soak is to take, by `DRILL_MINUTES`.
+pub fn minutes() -> Option<Duration> {
+    let minutes: u64 = environment("DRILL_MINUTES")?.parse().expect("a number");
+    Some(Duration::from_secs(60 * minutes))
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests chooses these three")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

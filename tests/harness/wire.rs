@@ -1,3 +1,4 @@
+use super::dice::Dice;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,6 +30,21 @@ pub enum Weather {
     Slow(u32),
     /// Everything arrives, so much later for each piece.
     Late(Duration),
+}
+
+impl Weather {
+    /// One of those in which nobody can follow for long.
+    pub fn bad(dice: &mut Dice) -> Self {
+        let bad = [
+            Self::Cut,
+            Self::Torn,
+            Self::Silent,
+            Self::OneWay,
+            Self::Slow(2_000),
+            Self::Late(Duration::from_millis(700)),
+        ];
+        bad[dice.roll(0..bad.len() as u64) as usize]
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
