@@ -42,13 +42,13 @@ async fn d5_a_gateway_that_may_go_on_hears_nothing() {
             let more: Vec<_> =
                 said.iter().filter(|verdict| (first..last).contains(&verdict.asked)).collect();
             let kept = more.iter().filter(|verdict| history.tokens[verdict.token].kept);
-            assert!(kept.clone().count() > 0 && kept.clone().all(|verdict| accepts(&verdict)));
+            assert!(kept.clone().count() > 0 && kept.clone().all(|verdict| accepts(verdict)));
             let revoked = |verdict: &Verdict| {
                 let revocation = history.revocations.get(&verdict.token);
                 let acknowledged = revocation.and_then(|one| one.acknowledged.as_ref());
                 acknowledged.is_some_and(|acknowledged| acknowledged.at < verdict.asked)
             };
-            assert!(more.iter().any(|verdict| revoked(verdict) && accepts(&verdict)));
+            assert!(more.iter().any(|verdict| revoked(verdict) && accepts(verdict)));
 
             let over = drill.promise.bound();
             let old = |verdict: &&&Verdict| history.tokens[verdict.token].minted < cut;

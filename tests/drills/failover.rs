@@ -35,11 +35,12 @@ async fn d3_n112_a_synchronous_standby_takes_over() {
     let ledger = drill.ledger.clone();
     let acme = drill.end().await;
 
-    let history = ledger.read();
-    let epochs: BTreeSet<_> = history.acknowledged().map(|(_, done)| &done.epoch).collect();
-    assert_eq!(epochs.len(), 1, "{epochs:?}");
-    let minted: Vec<_> = history.tokens.iter().map(|token| token.jti.clone()).collect();
-    drop(history);
+    let minted: Vec<_> = {
+        let history = ledger.read();
+        let epochs: BTreeSet<_> = history.acknowledged().map(|(_, done)| &done.epoch).collect();
+        assert_eq!(epochs.len(), 1, "{epochs:?}");
+        history.tokens.iter().map(|token| token.jti.clone()).collect()
+    };
     let reader = acme.operator.token(&["--audience", "self", "--scope", "scrip:tokens"]).await;
     for jti in minted {
         let record = acme.http().read_with(&reader, &format!("/v1/tokens/{jti}")).await;
