@@ -42,7 +42,7 @@ async fn d5_a_gateway_that_may_go_on_hears_nothing() {
             let more: Vec<_> =
                 said.iter().filter(|verdict| (first..last).contains(&verdict.asked)).collect();
             let kept = more.iter().filter(|verdict| history.tokens[verdict.token].kept);
-            assert!(kept.clone().count() > 0 && kept.clone().all(|verdict| accepts(verdict)));
+            assert!(kept.clone().count() > 0 && kept.clone().all(accepts));
             let revoked = |verdict: &Verdict| {
                 let revocation = history.revocations.get(&verdict.token);
                 let acknowledged = revocation.and_then(|one| one.acknowledged.as_ref());
