@@ -6,6 +6,7 @@
 mod appointments;
 mod exchange;
 mod failures;
+mod guessing;
 mod pace;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use appointments::Appointments;
 pub use exchange::{FORGOTTEN, exchange};
 pub use failures::Failures;
+pub use guessing::tell_of_guessing;
 use pace::{Due, Pace};
 
 /// So many mints in a time: all of them at once, or evenly spread.

@@ -35,6 +35,8 @@ use crate::{clock, rates};
 const KEYS: Duration = Duration::from_secs(5);
 /// How often replicas tell each other what they granted.
 const EXCHANGE: Duration = Duration::from_secs(1);
+/// How often somebody is told of guessing.
+const TELL: Duration = Duration::from_secs(1);
 /// How often verifiers are counted.
 const MEASURE: Duration = Duration::from_secs(5);
 /// How often something is pruned.
@@ -66,6 +68,7 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
             Ok::<_, Infallible>(())
         }),
         every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
+        every(&app, TELL, async |app| rates::tell_of_guessing(&app.store, &app.rates).await),
         every(&app, refresh, look_at_credentials),
         every(&app, refresh, lifecycle::watch),
         end_versions(&app, ended),

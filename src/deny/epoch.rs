@@ -268,9 +268,10 @@ async fn replace(
     signer::publish_keys(tx, &list.signer, &list.issuer, now).await?;
 
     let detail = json!({"cause": cause.as_str(), "before": before, "keys": entries.len() - 1});
-    let event = Event::new("epoch.begin", "done").target(epoch.to_string()).detail(&detail);
+    let event = Event::new("epoch.begin", "alert").target(epoch.to_string()).detail(&detail);
     audit::insert_many(tx, &[event.at(now_ms)]).await?;
     metrics::counter!("scrip_epochs_total").increment(1);
+    metrics::counter!("scrip_alerts_total", "of" => "epoch.begin").increment(1);
     tracing::error!(%epoch, cause = cause.as_str(), "a new epoch begins: every token is to be minted again");
     Ok(appended)
 }

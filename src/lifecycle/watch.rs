@@ -205,5 +205,8 @@ async fn say(app: &App, news: &[&View<'_>]) -> Result<(), StoreError> {
     if !events.is_empty() {
         audit::insert_many(&mut tx, &events).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    let raised = events.len() as u64;
+    metrics::counter!("scrip_alerts_total", "of" => "client.warn").increment(raised);
+    Ok(())
 }

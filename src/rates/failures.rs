@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use scrip_token::QualifiedName;
@@ -14,24 +14,53 @@ const OF_CLIENT: Pace = pace(20, Duration::from_secs(300));
 const OF_PLACE: Pace = pace(300, Duration::from_secs(60));
 /// Most keys that are remembered. Beyond it a failure is answered as late as ever, and not counted.
 const MOST: usize = 65_536;
+/// Somebody is told of each guess once in this time; and of so many guesses, whoever has however
+/// many addresses to guess from.
+const TOLD_OF_EACH: Pace = pace(1, Duration::from_secs(3600));
+const TOLD_OF_ALL: Pace = pace(MOST_TOLD, Duration::from_secs(3600));
+const MOST_TOLD: u32 = 60;
 
 /// Failed authentications, remembered for as long as they slow anybody down.
 ///
 /// They count against the pair of client and place, and against the place: never against a client
 /// wherever it is, or any stranger could lock it out. What a name belongs to plays no part, so that
-/// an unknown client is slowed down like a known one.
-pub struct Failures(Mutex<Due<Guess>>);
+/// an unknown client is slowed down like a known one, and told of like one.
+pub struct Failures(Mutex<Known>);
 
+struct Known {
+    due: Due<Guess>,
+    told: Due<Guess>,
+    told_of_all: Due<()>,
+    /// Guesses that have run into a limit and of which nobody has been told yet.
+    untold: Vec<Guess>,
+}
+
+/// What is tried at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Guess {
-    /// `None` for the place as a whole.
-    client: Option<QualifiedName>,
+pub(super) struct Guess {
+    /// Who somebody says that he is; `None` for the place as a whole.
+    pub(super) client: Option<QualifiedName>,
     place: IpAddr,
+}
+
+impl Guess {
+    /// The address or, of IPv6, the network that is one place.
+    pub(super) fn place(&self) -> String {
+        match self.place {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(network) => format!("{network}/64"),
+        }
+    }
 }
 
 impl Default for Failures {
     fn default() -> Self {
-        Self(Mutex::new(Due::at_most(MOST)))
+        Self(Mutex::new(Known {
+            due: Due::at_most(MOST),
+            told: Due::default(),
+            told_of_all: Due::default(),
+            untold: Vec::new(),
+        }))
     }
 }
 
@@ -41,8 +70,8 @@ impl Failures {
     /// # Errors
     /// [`TooOften::Failures`].
     pub fn may_try(&self, client: &str, address: IpAddr, now: Instant) -> Result<(), TooOften> {
-        let due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = guesses(client, address).map(|(guess, pace)| due.wait(&guess, pace, now));
+        let known = self.known();
+        let waits = guesses(client, address).map(|(guess, pace)| known.due.wait(&guess, pace, now));
         match waits.flatten().max() {
             Some(wait) => Err(TooOften::Failures(wait).count()),
             None => Ok(()),
@@ -51,10 +80,39 @@ impl Failures {
 
     /// Counts a failure.
     pub fn note(&self, client: &str, address: IpAddr, now: Instant) {
-        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         for (guess, pace) in guesses(client, address) {
-            due.charge(&guess, pace.each(), now);
+            known.due.charge(&guess, pace.each(), now);
+            if known.due.wait(&guess, pace, now).is_some() {
+                known.tell(guess, now);
+            }
         }
+    }
+
+    /// Of what somebody is to be told.
+    pub(super) fn take_untold(&self) -> Vec<Guess> {
+        std::mem::take(&mut self.known().untold)
+    }
+
+    pub(super) fn still_untold(&self, guesses: Vec<Guess>) {
+        self.known().untold.extend(guesses);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn tell(&mut self, guess: Guess, now: Instant) {
+        let is_told = self.told.wait(&guess, TOLD_OF_EACH, now).is_some();
+        let is_enough = self.told_of_all.wait(&(), TOLD_OF_ALL, now).is_some();
+        if is_told || is_enough || self.untold.len() >= MOST_TOLD as usize {
+            return;
+        }
+        self.told.charge(&guess, TOLD_OF_EACH.each(), now);
+        self.told_of_all.charge(&(), TOLD_OF_ALL.each(), now);
+        self.untold.push(guess);
     }
 }
 
@@ -123,5 +181,33 @@ mod tests {
             assert!(failures.may_try(name, address("2001:db8:0:1:ffff::"), now).is_err());
             assert_eq!(failures.may_try(name, address("2001:db8:0:2::"), now), Ok(()));
         }
+    }
+
+    #[test]
+    fn n149_of_each_guess_somebody_is_told_once_an_hour_and_of_no_flood() {
+        let (failures, now) = (Failures::default(), clock::monotonic());
+        let here = address("192.0.2.1");
+        let told = || failures.take_untold().iter().map(Guess::place).collect::<Vec<_>>();
+        for _ in 0..19 {
+            failures.note("acme/billing", here, now);
+        }
+        assert_eq!(told(), [""; 0], "so many are no guessing");
+        // On and on at the pace that is left, for an hour.
+        for n in 0..240 {
+            failures.note("acme/billing", here, now + n * Duration::from_secs(15));
+        }
+        assert_eq!(told(), ["192.0.2.1"]);
+        let later = now + Duration::from_secs(3600);
+        failures.note("acme/billing", here, later);
+        assert_eq!(told(), ["192.0.2.1"]);
+
+        for place in 0..200 {
+            let from = address(&format!("2001:db8:0:{place:x}::7"));
+            for _ in 0..20 {
+                failures.note("acme/billing", from, later);
+            }
+        }
+        let told = told();
+        assert_eq!((told.len(), &*told[7]), (59, "2001:db8:0:7::/64"));
     }
 }

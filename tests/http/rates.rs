@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 
 use super::api::{Api, Client, Reply, terms};
 use crate::harness::service::Installation;
+use crate::harness::until::until;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_client_mints_as_often_as_its_policy_says() {
@@ -84,6 +88,24 @@ async fn n41_who_guesses_is_slowed_down_and_locks_nobody_out() {
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "who exists and who does not look the same: {bodies:?}");
+    // Somebody is told of both alike, once of each.
+    let alerts = until("guessing is told of", PATIENCE, async || {
+        let log = api.read("/v1/audit?action=credential.guess").await.json();
+        let items = log["items"].as_array().cloned().unwrap_or_default();
+        (items.len() >= 2).then_some(items)
+    })
+    .await;
+    let mut targets: Vec<_> = alerts
+        .iter()
+        .map(|alert| {
+            assert_eq!(alert["outcome"], "alert");
+            let detail = json!({"place": "2001:db8:0:1::/64", "endpoints": "oauth"});
+            assert_eq!((&alert["tenant"], &alert["detail"]), (&json!("acme"), &detail));
+            alert["target"].as_str().unwrap()
+        })
+        .collect();
+    targets.sort_unstable();
+    assert_eq!(targets, [client.id.as_str(), "acme/nobody"]);
     // Whoever has the secret is served from everywhere else, and others from there.
     assert_eq!(from(&client, own).await.status, StatusCode::OK);
     assert_eq!(from(&client, "2001:db8:0:2::7").await.status, StatusCode::OK);

@@ -119,6 +119,9 @@ async fn n96_several_that_find_the_same_begin_one_epoch(fresh: &Fresh) {
     }
     let begun = "SELECT count(*) FROM audit WHERE action = 'epoch.begin'";
     assert_eq!(fresh.number(begun).await, 1);
+    let told = "SELECT count(*) FROM outbox JOIN audit ON audit.id = outbox.id \
+                WHERE action = 'epoch.begin' AND outcome = 'alert'";
+    assert_eq!(fresh.number(told).await, 1, "somebody is told of it, once");
 
     // A start among replicas that have been through it changes nothing.
     let (_place, witnesses) = Place::take(&set_up.config.keys_dir).unwrap();

@@ -1,7 +1,13 @@
 use super::{Fresh, HOSTILE, id};
-use scrip::store::{Lock, rate_grants};
+use scrip::clock;
+use scrip::rates::{Rates, tell_of_guessing};
+use scrip::store::{Lock, outbox, rate_grants};
 
-on_both![what_others_granted_is_read_once, grants_are_pruned_by_their_age];
+on_both![
+    what_others_granted_is_read_once,
+    grants_are_pruned_by_their_age,
+    n41_somebody_is_told_of_guessing,
+];
 
 async fn tell(store: &Fresh, second: i64, n: u16, granted: &[(&str, i64)]) {
     let mut tx = store.begin(Lock::Admin).await.unwrap();
@@ -47,4 +53,37 @@ async fn grants_are_pruned_by_their_age(store: &Fresh) {
     assert_eq!(rate_grants::prune(&mut tx, 3000, 3).await.unwrap(), 1);
     assert_eq!(rate_grants::prune(&mut tx, 3000, 3).await.unwrap(), 0);
     assert_eq!(rate_grants::since(&mut tx, 0, &[]).await.unwrap().len(), 2);
+}
+
+async fn n41_somebody_is_told_of_guessing(store: &Fresh) {
+    let rates = Rates::new(None, false);
+    let (now, here) = (clock::monotonic(), "192.0.2.1".parse().unwrap());
+    for _ in 0..50 {
+        rates.failures.note("acme/billing", here, now);
+    }
+    for n in 0..400 {
+        rates.reserved_failures.note(&format!("a-secret-in-the-wrong-place-{n}"), here, now);
+    }
+    // A database that cannot take them is told later.
+    store.sql("ALTER TABLE audit RENAME TO away").await;
+    tell_of_guessing(store, &rates).await.unwrap_err();
+    store.sql("ALTER TABLE away RENAME TO audit").await;
+    for _ in 0..2 {
+        tell_of_guessing(store, &rates).await.unwrap();
+    }
+
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let told = outbox::claim(&mut tx, i64::MAX, i64::MAX, 9).await.unwrap();
+    let mut told: Vec<_> = told
+        .iter()
+        .map(|told| {
+            assert_eq!(told.event.action, "credential.guess");
+            (told.event.target.as_deref(), told.event.tenant.as_deref(), &*told.event.detail)
+        })
+        .collect();
+    told.sort_unstable();
+    let reserved = r#"{"endpoints":"reserved","place":"192.0.2.1"}"#;
+    let oauth = r#"{"endpoints":"oauth","place":"192.0.2.1"}"#;
+    let expected = [(None, None, reserved), (Some("acme/billing"), Some("acme"), oauth)];
+    assert_eq!(told, expected, "one of each, however many failures");
 }
