@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::random;
+use crate::vault::MIN_SECRET_CHARS;
 
 const PREFIX: &str = "scrip_mc_";
 
@@ -32,6 +33,13 @@ pub fn is_mistyped(text: &str) -> bool {
 #[must_use]
 pub fn is_in(text: &str) -> bool {
     text.contains(PREFIX)
+}
+
+/// Whether a name may be a secret that stands in the wrong place: as many letters and digits in a row
+/// as a secret of somebody else's must have are no word.
+#[must_use]
+pub fn may_be(name: &str) -> bool {
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() >= MIN_SECRET_CHARS)
 }
 
 /// CRC-32 of everything before, as six base62 characters.
@@ -94,6 +102,18 @@ mod tests {
         let last = if text.ends_with('0') { "1" } else { "0" };
         assert!(is_mistyped(&format!("{}{last}", &text[..text.len() - 1])));
         assert!(!is_mistyped("put-into-vault-by-somebody-else-32"));
+    }
+
+    #[test]
+    fn a_name_is_told_from_a_secret_that_stands_in_its_place() {
+        for name in ["billing", "document-summaries-production-eu-west-1", &"a1-".repeat(21)] {
+            assert!(!may_be(name), "{name}");
+        }
+        let hex = "0123456789abcdef".repeat(2);
+        let generated = generate("acme");
+        for secret in [hex.as_str(), &format!("old-{hex}"), generated.expose_secret()] {
+            assert!(may_be(secret), "{secret}");
+        }
     }
 
     #[test]

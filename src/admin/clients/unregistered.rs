@@ -19,7 +19,9 @@ use crate::app::App;
 use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::publish::malformed;
-use crate::store::{Tenants, clients};
+use crate::secret;
+use crate::store::clients::{self, Client};
+use crate::store::{StoreError, Tenants};
 use crate::strict::Query;
 use crate::vault::{Vault, VaultError};
 
@@ -42,7 +44,7 @@ pub struct Wanted {
 }
 
 /// Shows what of Vault could become clients, in the order of its names, and why some could not;
-/// never a secret. Nothing is changed. 200; 400, 401, 403; 503 without a Vault that answers.
+/// never a secret, nor a name that may be one: those are counted. Nothing is changed. 200; 400, 401, 403; 503 without a Vault that answers.
 ///
 /// # Errors
 /// [`Problem`].
@@ -71,8 +73,8 @@ async fn search(app: &App, tenant: Option<&str>, page: &Page) -> Result<Value, P
     let vault = vault(app)?;
     let (found, next) = find(app, vault, tenant, page).await?;
     let mut judged = Vec::new();
-    for Found { name, was_client } in found {
-        judged.push(judge(vault, name, was_client));
+    for found in found {
+        judged.push(judge(vault, found));
     }
     let judged: Vec<_> = stream::iter(judged).buffered(PARALLEL).collect().await;
     let items: Vec<Value> = judged.into_iter().collect::<Result<_, VaultError>>()?;
@@ -80,12 +82,21 @@ async fn search(app: &App, tenant: Option<&str>, page: &Page) -> Result<Value, P
 }
 
 /// Something in Vault without a client.
-struct Found {
-    /// `<tenant>/<name>`, where it is what a client's would be.
-    name: String,
-    /// Of one that was deleted.
-    was_client: bool,
+enum Found {
+    Secret {
+        id: QualifiedName,
+        was_client: bool,
+    },
+    /// So many names in a folder that are not repeated: one may be a secret that somebody stored as a
+    /// name.
+    Withheld {
+        folder: String,
+        names: usize,
+    },
 }
+
+/// The folder of all tenants' folders, as it is shown: before every one of them.
+const ROOT: &str = "/";
 
 /// What comes after the cursor, and the next cursor: a name, or the end of a folder.
 async fn find(
@@ -95,42 +106,83 @@ async fn find(
     page: &Page,
 ) -> Result<(Vec<Found>, Option<String>), Problem> {
     let after = page.after().unwrap_or_default();
+    let limit = page.limit() as usize;
+    let mut found = Vec::new();
     let mut folders = match tenant {
         Some(tenant) => vec![format!("{tenant}/")],
-        None => vault.list(None).await?,
+        None => {
+            let is_tenant = |folder: &String| folder.strip_suffix('/').is_some_and(is_shown);
+            let (folders, others): (Vec<_>, Vec<_>) =
+                vault.list(None).await?.into_iter().partition(is_tenant);
+            if !others.is_empty() && after < ROOT {
+                found.push(Found::Withheld { folder: ROOT.to_owned(), names: others.len() });
+            }
+            folders
+        }
     };
+    if found.len() == limit {
+        return Ok((found, Some(ROOT.to_owned())));
+    }
     // No folder's name begins with another's, so that they are in the order of what is in them.
     folders.sort_unstable();
     folders.retain(|folder| end_of(folder).as_str() > after);
 
-    let mut found = Vec::new();
     for (n, folder) in folders.iter().enumerate() {
         if n == MOST_FOLDERS {
             return Ok((found, Some(end_of(&folders[n - 1]))));
         }
-        let mut names = match folder.strip_suffix('/').filter(|tenant| is_label(tenant)) {
-            Some(tenant) => vault.list(Some(tenant)).await?,
-            None => vec![String::new()],
-        };
-        names.iter_mut().for_each(|name| name.insert_str(0, folder));
-        names.retain(|name| name.as_str() > after);
-        names.sort_unstable();
-        for chunk in names.chunks(CHUNK) {
-            let ids: Vec<&str> = chunk.iter().map(String::as_str).collect();
-            let known = clients::by_ids(&mut app.store.read().await?, &ids).await?;
-            for name in chunk {
-                let client = known.iter().find(|client| client.id == *name);
+        let (names, others): (Vec<_>, Vec<_>) = vault
+            .list(Some(folder.trim_end_matches('/')))
+            .await?
+            .into_iter()
+            .partition(|name| is_shown(name));
+        let mut ids: Vec<String> = names.iter().map(|name| format!("{folder}{name}")).collect();
+        let withheld =
+            if after < folder.as_str() { withheld(app, folder, &others).await? } else { 0 };
+        if withheld > 0 {
+            ids.push(folder.clone());
+        }
+        ids.retain(|id| id.as_str() > after);
+        ids.sort_unstable();
+        for ids in ids.chunks(CHUNK) {
+            let known = known(app, ids).await?;
+            for id in ids {
+                let client = known.iter().find(|client| client.id == *id);
                 if client.is_some_and(|client| client.deleted.is_none()) {
                     continue;
                 }
-                found.push(Found { name: name.clone(), was_client: client.is_some() });
-                if found.len() == page.limit() as usize {
-                    return Ok((found, Some(name.clone())));
+                found.push(match QualifiedName::parse(id) {
+                    Ok(id) => Found::Secret { id, was_client: client.is_some() },
+                    Err(_) => Found::Withheld { folder: folder.clone(), names: withheld },
+                });
+                if found.len() == limit {
+                    return Ok((found, Some(id.clone())));
                 }
             }
         }
     }
     Ok((found, None))
+}
+
+/// Whether a name may be repeated: a client, or a tenant, could have it, and it is no secret.
+fn is_shown(name: &str) -> bool {
+    is_label(name) && !secret::may_be(name)
+}
+
+/// How many of the names in a folder that are not repeated belong to no client.
+async fn withheld(app: &App, folder: &str, names: &[String]) -> Result<usize, StoreError> {
+    let ids: Vec<String> =
+        names.iter().filter(|name| is_label(name)).map(|name| format!("{folder}{name}")).collect();
+    let mut withheld = names.len();
+    for ids in ids.chunks(CHUNK) {
+        withheld -= known(app, ids).await?.len();
+    }
+    Ok(withheld)
+}
+
+async fn known(app: &App, ids: &[String]) -> Result<Vec<Client>, StoreError> {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    clients::by_ids(&mut app.store.read().await?, &ids).await
 }
 
 /// Behind everything in a folder, and before whatever comes after it.
@@ -139,12 +191,16 @@ fn end_of(folder: &str) -> String {
 }
 
 /// Whether it could become a client. What a secret is wrong in is said, what it is is not.
-async fn judge(vault: &Vault, name: String, was_client: bool) -> Result<Value, VaultError> {
-    let item = |since: Option<String>, problem: Option<&str>| {
-        Ok(json!({"id": name, "since": since, "problem": problem}))
+async fn judge(vault: &Vault, found: Found) -> Result<Value, VaultError> {
+    let (id, was_client) = match found {
+        Found::Secret { id, was_client } => (id, was_client),
+        Found::Withheld { folder, names } => {
+            let problem = format!("names no client can have, or that may be secrets: {names}");
+            return Ok(json!({"id": folder, "since": null, "problem": problem}));
+        }
     };
-    let Ok(id) = QualifiedName::parse(&name) else {
-        return item(None, Some("no client can have this name"));
+    let item = |since: Option<String>, problem: Option<&str>| {
+        Ok(json!({"id": id, "since": since, "problem": problem}))
     };
     let versions = vault.every_version(&id).await?;
     let Some(newest) = versions.newest() else {

@@ -202,6 +202,12 @@ async fn what_lies_in_vault_without_a_client_is_shown_and_no_secret_is() {
     put("scrip/Beta/x", secret).await;
     put("scrip/top", secret).await;
     put("elsewhere/acme/other", secret).await;
+    // Secrets where names should be.
+    let names = ["0123456789abcdef0123456789abcdef", "scrip_mc_acme_AbCd"];
+    for name in names {
+        put(&format!("scrip/acme/{name}"), secret).await;
+        put(&format!("scrip/{name}/x"), secret).await;
+    }
 
     let installation = Installation::on_sqlite().with_vault(&vault.admin).await;
     let api = Api::on(installation).await;
@@ -215,22 +221,21 @@ async fn what_lies_in_vault_without_a_client_is_shown_and_no_secret_is() {
     let gone = api.request(Method::DELETE, "/v1/clients/acme/deleted").bearer_auth(&api.bearer);
     assert_eq!(Reply::to(gone).await.status, StatusCode::NO_CONTENT);
 
-    let (odd, short) = ("no client can have this name", "it has fewer than 32 characters");
+    let short = "it has fewer than 32 characters";
     let expected = [
-        ("Beta/", Some(odd)),
-        ("acme/Old Tool", Some(odd)),
+        ("/", Some("names no client can have, or that may be secrets: 4")),
+        ("acme/", Some("names no client can have, or that may be secrets: 4")),
         ("acme/deleted", Some("the name of a client that was deleted")),
         ("acme/gone", Some("the newest version is deleted")),
         ("acme/legacy", None),
         ("acme/short", Some(short)),
-        ("acme/team/", Some(odd)),
         ("beta/odd", Some("it has no text in the field `secret`")),
-        ("top", Some(odd)),
     ];
     let page = async |query: &str| {
         let reply = api.read(&format!("/v1/clients/unregistered?{query}")).await;
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
         assert!(!reply.body.contains("long-ago") && !reply.body.contains("only-30"), "{reply:?}");
+        assert!(names.iter().all(|name| !reply.body.contains(name)), "{reply:?}");
         reply.json()
     };
     let named = |page: &Value| -> Vec<(String, Option<String>)> {
@@ -240,10 +245,10 @@ async fn what_lies_in_vault_without_a_client_is_shown_and_no_secret_is() {
     };
     let expected: Vec<_> = expected.map(|(id, why)| (id.to_owned(), why.map(str::to_owned))).into();
     assert_eq!(named(&page("").await), expected);
-    assert_eq!(named(&page("tenant=acme").await), expected[1..7]);
+    assert_eq!(named(&page("tenant=acme").await), expected[1..6]);
     let (mut paged, mut after) = (Vec::new(), String::new());
     loop {
-        let query = [("limit", "2"), ("after", &after)];
+        let query = [("limit", "1"), ("after", &after)];
         let part = page(&crate::harness::api::form(&query[..])).await;
         paged.extend(named(&part));
         let Some(next) = part["next"].as_str() else { break };
