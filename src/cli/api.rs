@@ -139,7 +139,11 @@ impl Api {
             }
         }
         let parameters = [("audience", "self".to_owned()), ("scope", scope.as_str().to_owned())];
-        let minted = self.mint(&parameters).await?.json()?;
+        let minted = self.mint(&parameters).await.map_err(|failure| match failure {
+            Failure::Refused(refusal) => Failure::Refused(refusal.of_token_for(scope.as_str())),
+            failure => failure,
+        })?;
+        let minted = minted.json()?;
         let token = SecretString::from(minted["access_token"].as_str().unwrap_or_default());
         let request = request().bearer_auth(token.expose_secret());
         tokens.insert(scope, token);

@@ -45,6 +45,8 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: u16,
+    /// The OAuth error.
+    code: Option<String>,
     reason: String,
     request_id: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Refusal {
     /// answered is quoted by its status alone.
     pub(super) fn read(status: u16, request_id: Option<String>, body: &[u8]) -> Self {
         let text: Text = serde_json::from_slice(body).unwrap_or_default();
+        let code = text.error.clone();
         let reason = match (text.error.or(text.title), text.error_description.or(text.detail)) {
             (Some(what), Some(why)) => format!("{what}: {why}"),
             (Some(what), None) => what,
@@ -65,7 +68,16 @@ impl Refusal {
             None => reason,
         };
         let request_id = request_id.or(text.request_id);
-        Self { status, reason: plain(&reason), request_id: request_id.map(|id| plain(&id)) }
+        Self { status, code, reason: plain(&reason), request_id: request_id.map(|id| plain(&id)) }
+    }
+
+    /// Says what was asked for, where that was a token whose scopes the policy does not grant: whoever
+    /// runs a command did not ask for any.
+    pub(super) fn of_token_for(mut self, scopes: &str) -> Self {
+        if self.code.as_deref() == Some("invalid_scope") {
+            self.reason = format!("this needs a policy that grants `{scopes}`: {}", self.reason);
+        }
+        self
     }
 }
 
@@ -92,6 +104,7 @@ struct Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn refusal(body: &str) -> String {
         Refusal::read(400, None, body.as_bytes()).to_string()
@@ -111,6 +124,18 @@ mod tests {
             ),
             "Unknown selector: jit (at /selector/jit) [request r2]"
         );
+    }
+
+    #[test]
+    fn what_a_command_needs_is_said_where_it_is_not_granted() {
+        let said = |code: &str| {
+            let body = json!({"error": code, "error_description": "scope `b` is not granted"});
+            Refusal::read(400, None, body.to_string().as_bytes()).of_token_for("a b").to_string()
+        };
+        let missing =
+            "this needs a policy that grants `a b`: invalid_scope: scope `b` is not granted";
+        assert_eq!(said("invalid_scope"), missing);
+        assert_eq!(said("invalid_client"), "invalid_client: scope `b` is not granted");
     }
 
     #[test]

@@ -15,6 +15,13 @@ scopes    = ["llm:chat", "llm:embed"]
 env       = "prod"
 "#;
 
+const AUTHORS: &str = r#"
+name      = "ops/authors"
+audiences = ["self"]
+scopes    = ["scrip:policies"]
+env       = "scrip"
+"#;
+
 /// `scrip apply` of a folder, by an operator.
 struct Site<'a> {
     operator: &'a Cli,
@@ -251,6 +258,20 @@ async fn a_policy_is_compared_and_tried_before_it_is_applied() {
     assert_eq!(replayed["changes"][0]["cases"][0]["asked"], json!({"scope": "llm:embed"}));
     let printed = operator.run(&["policy", "replay", file]).await;
     assert!(printed.contains("over 1 requests") && printed.contains("invalid_scope"), "{printed}");
+
+    // Who may not read the audit log is told so.
+    site.write("authors.toml", AUTHORS);
+    let authors = site.dir.join("authors.toml");
+    operator.run(&["policy", "apply", authors.to_str().expect("a plain name")]).await;
+    let created = ["client", "create", "ops/author", "--policy", "ops/authors"];
+    let created = operator.json(&[&created[..], &["--source", "embedded"]].concat()).await;
+    let secret = created["secret"].as_str().expect("shown this once");
+    let author = Cli::new(&acme.installation, "ops/author", secret);
+    let refused = author.outcome(&["policy", "replay", file]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let why = "this needs a policy that grants `scrip:policies scrip:audit`: \
+               invalid_scope: scope `scrip:audit` is not granted";
+    assert!(refused.stderr.contains(why), "{refused:?}");
 
     operator.run(&["policy", "apply", file]).await;
     let versions = operator.json(&["policy", "versions", "acme/chat"]).await;
