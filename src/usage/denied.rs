@@ -1,11 +1,13 @@
 //! Which escrows belong to tokens that the deny list ends before their time.
 
+use std::collections::HashSet;
+
 use scrip_token::Jti;
 use scrip_token::deny::Entry;
 
-use crate::store::tokens::{self, Matching};
+use crate::store::tokens::{self, Matching, Token};
 use crate::store::{
-    Lock, Store, StoreError, deny_entries, escrows, installation, now_ms as database_ms,
+    Lock, Store, StoreError, Tx, deny_entries, escrows, installation, now_ms as database_ms,
 };
 
 /// Most entries, and most tokens, in one go.
@@ -20,8 +22,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads what is new, and notes what it ends. Tokens that were delegated from what is revoked are
-    /// not looked for: their escrow waits until they expire.
+    /// Reads what is new, and notes what it ends.
     ///
     /// # Errors
     /// As any statement.
@@ -50,9 +51,11 @@ impl Reading {
             let after = (last.seq, last.ord);
 
             // Each counts as said when the last of them was: later is the more cautious.
-            let jtis: Vec<Jti> = rows.iter().filter_map(|row| row.jti).collect();
+            let named: HashSet<Jti> = rows.iter().filter_map(|row| row.jti).collect();
             let mut tx = store.begin(Lock::Admin).await?;
-            escrows::deny(&mut tx, &jtis, epoch, last.seq).await?;
+            for ended in with_descendants(&mut tx, named, now).await?.chunks(SLICE as usize) {
+                escrows::deny(&mut tx, ended, epoch, last.seq).await?;
+            }
             tx.commit().await?;
             for row in rows.iter().filter(|row| row.jti.is_none()) {
                 let entry = serde_json::from_str(&row.entry)
@@ -62,6 +65,22 @@ impl Reading {
             self.after = after;
         }
     }
+}
+
+/// These tokens, and those that were delegated from them: an ancestor's id refuses these too, whoever
+/// holds them. All of them are on record by now, for nothing is delegated from what is revoked.
+async fn with_descendants(
+    tx: &mut Tx,
+    named: HashSet<Jti>,
+    now: i64,
+) -> Result<Vec<Jti>, StoreError> {
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    let delegated = tokens::delegated(tx, now).await?;
+    let is_ended = |token: &&Token| token.lin.iter().any(|ancestor| named.contains(ancestor));
+    let descendants: Vec<Jti> = delegated.iter().filter(is_ended).map(|token| token.jti).collect();
+    Ok(named.into_iter().chain(descendants).collect())
 }
 
 /// Notes what an entry ends that names no token, a slice at a time.

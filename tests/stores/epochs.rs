@@ -145,14 +145,15 @@ async fn a_database_that_lost_a_batch_is_given_no_other(fresh: &Fresh) {
     assert_eq!(set_up.row().await, row);
 }
 
-struct SetUp<'f> {
+/// An installation on a database of its own.
+pub struct SetUp<'f> {
     fresh: &'f Fresh,
     config: Config,
     _folder: TempDir,
 }
 
 impl<'f> SetUp<'f> {
-    async fn of(fresh: &'f Fresh) -> Self {
+    pub async fn of(fresh: &'f Fresh) -> Self {
         let folder = TempDir::new().unwrap();
         let config = Config::embedded("127.0.0.1:1".parse().unwrap(), folder.path());
         bootstrap(&fresh.store, &config).await.unwrap();
@@ -160,7 +161,7 @@ impl<'f> SetUp<'f> {
     }
 
     /// As a replica has it that starts now and believes the database.
-    async fn list(&self) -> DenyList {
+    pub async fn list(&self) -> DenyList {
         let signer = Arc::new(self.signer().await);
         let (place, _) = Place::take(&self.config.keys_dir).unwrap();
         let mut session = self.fresh.store.read().await.unwrap();
@@ -181,13 +182,13 @@ impl<'f> SetUp<'f> {
         signer::single(&keys, purpose, clock::now_seconds()).unwrap().jwk.kid.clone()
     }
 
-    async fn row(&self) -> installation::Installation {
+    pub async fn row(&self) -> installation::Installation {
         let mut session = self.fresh.store.read().await.unwrap();
         installation::read(&mut session).await.unwrap().unwrap()
     }
 
     /// The batch that it became.
-    async fn revoke(&self, list: &DenyList, entry: Entry) -> String {
+    pub async fn revoke(&self, list: &DenyList, entry: Entry) -> String {
         let mut tx = self.fresh.store.begin(Lock::Revoke).await.unwrap();
         let now_ms = tx.now_ms(clock::now_ms()).await.unwrap();
         let appended = list.append(&mut tx, now_ms, &[entry]).await.unwrap();

@@ -22,6 +22,7 @@ mod budgets;
 mod clients;
 mod deny;
 mod epochs;
+mod lineage;
 mod locks;
 mod outbox;
 mod partitions;

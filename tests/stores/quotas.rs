@@ -168,7 +168,7 @@ async fn tenants_are_summed_up(store: &Fresh) {
     assert_eq!((rows.len(), rows[0].balance.spent), (1, 3));
 }
 
-fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
+pub fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
     Escrow {
         jti: jti(100, n),
         client: "acme/a".to_owned(),
@@ -186,7 +186,7 @@ fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
     }
 }
 
-async fn put(store: &Fresh, rows: &[Escrow]) {
+pub async fn put(store: &Fresh, rows: &[Escrow]) {
     let mut tx = store.begin(Lock::Mint).await.unwrap();
     escrows::insert_many(&mut tx, rows).await.unwrap();
     tx.commit().await.unwrap();
