@@ -114,19 +114,28 @@ async fn due(
         let over = escrows::take(tx, audience, Due::Expired(now - leeway), limit).await?;
         return Ok(over.into_iter().map(|one| (one.jti, (one.clone(), one.unreported))).collect());
     };
-    // What is taken twice counts as it was taken last: as reported.
-    let overdue = Due::Expired(now - leeway - GRACE);
-    let mut due: BTreeMap<_, _> = escrows::take(tx, audience, overdue, limit)
-        .await?
-        .into_iter()
-        .map(|one| (one.jti, (one, Unreported::Spent)))
-        .collect();
-    let mut reported = escrows::take(tx, audience, Due::Expired(complete - leeway), limit).await?;
-    if let Some((epoch, seq)) = enforced(tx, &ledgers).await? {
-        reported.extend(escrows::take(tx, audience, Due::Denied(&epoch, seq), limit).await?);
+    let mut due = escrows::take(tx, audience, Due::Expired(now - leeway - GRACE), limit).await?;
+    due.extend(escrows::take(tx, audience, Due::Expired(complete - leeway), limit).await?);
+    let enforced = enforced(tx, &ledgers).await?;
+    if let Some((epoch, seq)) = &enforced {
+        due.extend(escrows::take(tx, audience, Due::Denied(epoch, *seq), limit).await?);
     }
-    due.extend(reported.into_iter().map(|one| (one.jti, (one, Unreported::Released))));
-    Ok(due)
+    let judged = due.into_iter().map(|one| {
+        let silence = silence(&one, complete - leeway, enforced.as_ref());
+        (one.jti, (one, silence))
+    });
+    Ok(judged.collect())
+}
+
+/// By the escrow itself, not by how it was found: one that is overdue may be reported as well, and lie
+/// behind the slice of those.
+fn silence(escrow: &Escrow, reported: i64, enforced: Option<&(String, i64)>) -> Unreported {
+    let denied = escrow.denied_epoch.clone().zip(escrow.denied_seq);
+    let is_refused = denied.is_some_and(|by| enforced.is_some_and(|enforced| by <= *enforced));
+    match escrow.exp < reported || is_refused {
+        true => Unreported::Released,
+        false => Unreported::Spent,
+    }
 }
 
 /// The last batch that every ledger's verifier enforced at a time up to which the ledger has reported
