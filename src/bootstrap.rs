@@ -223,23 +223,7 @@ pub async fn make_embedded(
     }
     let name =
         QualifiedName::parse(id).map_err(|error| BootstrapError::BuiltIn(error.to_string()))?;
-    let client = Client {
-        id: id.to_owned(),
-        tenant: name.tenant().to_owned(),
-        policy: policy.to_owned(),
-        source: "embedded".to_owned(),
-        enabled: true,
-        overlap: OVERLAP,
-        rotate_by: None,
-        created,
-        rotated: None,
-        last_used: None,
-        last_address: None,
-        mints: 0,
-        deleted: None,
-        refused: None,
-        version: None,
-    };
+    let client = Client::new(&name, policy, "embedded", OVERLAP, created);
     clients::insert(tx, &client).await?;
     let secret = secret::generate(name.tenant());
     let credential = Credential {

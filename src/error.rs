@@ -79,6 +79,7 @@ both! {
         PublishError::Store(error) => error.into(),
         _ => Failure::unavailable(unpublished(&error), 1).because(error),
     };
+    Arc<PublishError> => |error| Failure::unavailable(unpublished(&error), 1).because(error);
     Arc<StoreError> => |error| {
         Failure::unavailable("the database is unavailable", 1).because(error)
     };

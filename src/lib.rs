@@ -15,6 +15,7 @@ pub mod deny;
 pub mod error;
 pub mod escrow;
 pub mod introspect;
+mod latest;
 pub mod lifecycle;
 pub mod log;
 pub mod metrics;

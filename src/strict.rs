@@ -66,8 +66,7 @@ pub(crate) fn object_if_present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// Reads a budget that can stand in a token: not `{}`, and within what every JSON library reads.
 pub(crate) fn budget<'de, D: Deserializer<'de>>(value: D) -> Result<Budget, D::Error> {
     let budget: Budget = object(value)?;
-    let amounts = [budget.tokens, budget.request_tokens, budget.requests];
-    if budget.is_unlimited() || amounts.into_iter().flatten().any(|n| n.get() >= MAX_INTEGER) {
+    if budget.is_unlimited() || budget.amounts().any(|amount| amount >= MAX_INTEGER) {
         return Err(D::Error::custom("a budget has at least one member, each below 2^53"));
     }
     Ok(budget)

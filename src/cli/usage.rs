@@ -29,7 +29,7 @@ pub(super) struct Args {
     page: Page,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum By {
     Client,
     Tenant,
@@ -38,9 +38,9 @@ enum By {
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (api, printer) = self.remote.open()?;
-        let by = match self.by {
-            By::Client => "client",
-            By::Tenant => "tenant",
+        let (by, whose): (&str, Column) = match self.by {
+            By::Client => ("client", ("CLIENT", "/client")),
+            By::Tenant => ("tenant", ("TENANT", "/tenant")),
         };
         let filters = [
             ("by", Some(by.to_owned())),
@@ -58,23 +58,11 @@ impl Args {
         for item in page["items"].as_array_mut().into_iter().flatten() {
             item["chart"] = json!(chart(item));
         }
-        printer.page(&page, if self.by == By::Client { CLIENTS } else { TENANTS })
+        printer.page(&page, &[&[whose], COLUMNS].concat())
     }
 }
 
-const CLIENTS: &[Column] = &[
-    ("CLIENT", "/client"),
-    ("WINDOW", "/window"),
-    ("STARTS", "/starts"),
-    ("QUOTA", "/quota"),
-    ("SPENT", "/spent"),
-    ("RESERVED", "/reserved"),
-    ("LEFT", "/left"),
-    ("OVERRUN", "/overrun"),
-    ("", "/chart"),
-];
-const TENANTS: &[Column] = &[
-    ("TENANT", "/tenant"),
+const COLUMNS: &[Column] = &[
     ("WINDOW", "/window"),
     ("STARTS", "/starts"),
     ("QUOTA", "/quota"),

@@ -5,17 +5,18 @@ use std::time::Instant;
 
 use scrip_token::deny::{Heartbeat, OBJECT_VERSION};
 use scrip_token::{Jti, Typ};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use super::{DenyList, Position, PublishError};
 use crate::clock;
+use crate::latest::Latest;
 use crate::store::{self, Store, installation};
 
 /// The heartbeats of this process.
 #[derive(Clone)]
 pub struct Pulse {
     newest: watch::Receiver<Option<Beat>>,
-    fresh: Arc<Mutex<Option<(Instant, Beat)>>>,
+    fresh: Arc<Latest<Result<Beat, Arc<PublishError>>>>,
 }
 
 /// A signed heartbeat and what it counts.
@@ -56,17 +57,8 @@ impl Pulse {
         store: &Store,
         list: &DenyList,
         every: u64,
-    ) -> Result<Beat, PublishError> {
-        let mut fresh = self.fresh.lock().await;
-        if let Some((begun, made)) = &*fresh
-            && *begun >= arrival
-        {
-            return Ok(made.clone());
-        }
-        let begun = clock::monotonic();
-        let made = beat(store, list, every).await?;
-        *fresh = Some((begun, made.clone()));
-        Ok(made)
+    ) -> Result<Beat, Arc<PublishError>> {
+        self.fresh.after(arrival, async || beat(store, list, every).await.map_err(Arc::new)).await
     }
 }
 

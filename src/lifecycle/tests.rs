@@ -5,23 +5,8 @@ use serde_json::{Value, json};
 const BOUNDS: Bounds = Bounds { unused: 30 * DAY, places: 64 };
 
 fn client(source: &str) -> Client {
-    Client {
-        id: "acme/a".to_owned(),
-        tenant: "acme".to_owned(),
-        policy: "acme/p".to_owned(),
-        source: source.to_owned(),
-        enabled: true,
-        overlap: DAY,
-        rotate_by: None,
-        created: 0,
-        rotated: None,
-        last_used: Some(0),
-        last_address: None,
-        mints: 0,
-        deleted: None,
-        refused: None,
-        version: None,
-    }
+    let client = Client::new(&"acme/a".parse().unwrap(), "acme/p", source, DAY, 0);
+    Client { last_used: Some(0), ..client }
 }
 
 fn policy(rotate: &Value) -> Policy {

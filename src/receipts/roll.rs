@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Mutex;
-
 use crate::clock;
+use crate::latest::Latest;
 use crate::store::verifiers::{self, Verifier};
 use crate::store::{self, Store, StoreError, installation, sightings};
 
@@ -69,26 +68,18 @@ pub(super) struct Rolls {
     store: Store,
     /// Seconds between heartbeats.
     every: u64,
-    newest: Mutex<Option<(Instant, Shared)>>,
+    newest: Latest<Shared>,
 }
 
 impl Rolls {
     pub(super) fn new(store: Store, every: u64) -> Self {
-        Self { store, every, newest: Mutex::default() }
+        Self { store, every, newest: Latest::default() }
     }
 
-    /// A roll that was begun after `moment`. All who wait for one share the next, and its failure:
-    /// they would otherwise wait for a silent database one after the other.
+    /// A roll that was begun after `moment`.
     pub(super) async fn after(&self, moment: Instant) -> Shared {
-        let mut newest = self.newest.lock().await;
-        if let Some((begun, roll)) = &*newest
-            && *begun >= moment
-        {
-            return roll.clone();
-        }
-        let begun = clock::monotonic();
-        let roll = Roll::read(&self.store, self.every).await.map(Arc::new).map_err(Arc::new);
-        *newest = Some((begun, roll.clone()));
-        roll
+        let read =
+            async || Roll::read(&self.store, self.every).await.map(Arc::new).map_err(Arc::new);
+        self.newest.after(moment, read).await
     }
 }

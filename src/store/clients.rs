@@ -3,6 +3,7 @@
 use super::column::Flag;
 use super::session::heard;
 use super::{Conn, Session, StoreError, Tenants, Tx, on, push_list, push_tenants};
+use scrip_token::QualifiedName;
 use sqlx::QueryBuilder;
 
 /// A client. Times are seconds.
@@ -39,6 +40,30 @@ pub struct Client {
     pub refused: Option<i64>,
     /// The newest version in Vault that is on record.
     pub version: Option<String>,
+}
+
+impl Client {
+    /// One that may ask, and has not asked yet. `overlap` and `created` are seconds.
+    #[must_use]
+    pub fn new(id: &QualifiedName, policy: &str, source: &str, overlap: i64, created: i64) -> Self {
+        Self {
+            id: id.to_string(),
+            tenant: id.tenant().to_owned(),
+            policy: policy.to_owned(),
+            source: source.to_owned(),
+            enabled: true,
+            overlap,
+            rotate_by: None,
+            created,
+            rotated: None,
+            last_used: None,
+            last_address: None,
+            mints: 0,
+            deleted: None,
+            refused: None,
+            version: None,
+        }
+    }
 }
 
 /// A client, and what grants it something.

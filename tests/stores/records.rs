@@ -135,23 +135,7 @@ async fn the_log_is_filtered(store: &Fresh) {
 async fn mints_are_found_by_the_policy_of_who_asked(store: &Fresh) {
     let mut tx = store.begin(Lock::Admin).await.unwrap();
     for (id, policy) in [("acme/a", "acme/x"), ("acme/b", "acme/y"), ("acme/c", "acme/x")] {
-        let client = clients::Client {
-            id: id.to_owned(),
-            tenant: "acme".to_owned(),
-            policy: policy.to_owned(),
-            source: "embedded".to_owned(),
-            enabled: true,
-            overlap: 60,
-            rotate_by: None,
-            created: 1,
-            rotated: None,
-            last_used: None,
-            last_address: None,
-            mints: 0,
-            deleted: None,
-            refused: None,
-            version: None,
-        };
+        let client = clients::Client::new(&id.parse().unwrap(), policy, "embedded", 60, 1);
         clients::insert(&mut tx, &client).await.unwrap();
     }
     tx.commit().await.unwrap();

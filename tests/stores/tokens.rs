@@ -131,23 +131,7 @@ async fn the_inventory_has_pages_newest_first(store: &Fresh) {
 async fn what_is_live_is_counted(store: &Fresh) {
     let mut tx = store.begin(Lock::Admin).await.unwrap();
     for name in ["acme/a", "acme/b", "acme/idle"] {
-        let client = clients::Client {
-            id: name.to_owned(),
-            tenant: "acme".to_owned(),
-            policy: "acme/p".to_owned(),
-            source: "vault".to_owned(),
-            enabled: true,
-            overlap: 0,
-            rotate_by: None,
-            created: 1,
-            rotated: None,
-            last_used: None,
-            last_address: None,
-            mints: 0,
-            deleted: None,
-            refused: None,
-            version: None,
-        };
+        let client = clients::Client::new(&name.parse().unwrap(), "acme/p", "vault", 0, 1);
         clients::insert(&mut tx, &client).await.unwrap();
     }
     tx.commit().await.unwrap();

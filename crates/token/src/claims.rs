@@ -92,7 +92,8 @@ impl Budget {
         *self == Self::default()
     }
 
-    fn amounts(&self) -> impl Iterator<Item = u64> {
+    /// The limits that it has.
+    pub fn amounts(&self) -> impl Iterator<Item = u64> {
         [self.tokens, self.request_tokens, self.requests].into_iter().flatten().map(NonZeroU64::get)
     }
 }

@@ -155,23 +155,7 @@ mod tests {
     const HOUR: i64 = 3600;
 
     fn client(source: &str) -> Client {
-        Client {
-            id: "acme/a".to_owned(),
-            tenant: "acme".to_owned(),
-            policy: "acme/p".to_owned(),
-            source: source.to_owned(),
-            enabled: true,
-            overlap: HOUR,
-            rotate_by: None,
-            created: 0,
-            rotated: None,
-            last_used: None,
-            last_address: None,
-            mints: 0,
-            deleted: None,
-            refused: None,
-            version: None,
-        }
+        Client::new(&"acme/a".parse().unwrap(), "acme/p", source, HOUR, 0)
     }
 
     /// Versions 1, 2, .. written at these times.

@@ -68,23 +68,9 @@ impl Creation {
 
     /// The row, made at `now` in seconds.
     pub(super) fn client(&self, now: i64) -> Client {
-        Client {
-            id: self.id.to_string(),
-            tenant: self.id.tenant().to_owned(),
-            policy: self.policy.to_string(),
-            source: self.source.to_owned(),
-            enabled: true,
-            overlap: self.overlap,
-            rotate_by: self.rotate_by.map(Moment::seconds),
-            created: now,
-            rotated: None,
-            last_used: None,
-            last_address: None,
-            mints: 0,
-            deleted: None,
-            refused: None,
-            version: None,
-        }
+        let rotate_by = self.rotate_by.map(Moment::seconds);
+        let client = Client::new(&self.id, self.policy.as_str(), self.source, self.overlap, now);
+        Client { rotate_by, ..client }
     }
 }
 
