@@ -6,6 +6,7 @@
 //! that verify would not fit on two cores beside the service. So service, followers and drains
 //! share the machine, and so do the raw writes that they are compared with.
 
+mod asked;
 mod drains;
 mod field;
 mod figures;
@@ -18,24 +19,20 @@ mod many;
 mod raw;
 mod start;
 
+use asked::Asked;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[tokio::main]
 async fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let rounds = arguments.iter().find_map(|argument| argument.parse().ok());
-    let names: Vec<&String> =
-        arguments.iter().filter(|argument| argument.parse::<usize>().is_err()).collect();
-    let is_asked = |name: &str| names.is_empty() || names.iter().any(|asked| *asked == name);
+    let asked = Asked::read();
     let files = raise_files();
-    if is_asked("start") {
+    if asked.names("start") {
         start::run().await;
     }
-    if is_asked("latency") {
-        latency::run(rounds.unwrap_or(20)).await;
+    if asked.names("latency") {
+        latency::run(asked.number().unwrap_or(20)).await;
     }
-    if is_asked("many") {
+    if asked.names("many") {
         many::run(files).await;
     }
 }

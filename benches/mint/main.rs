@@ -5,6 +5,8 @@
 //! Postgres, durable. Whatever it is compared with has a process and two workers too, and gets the
 //! same load: 64 connections that are kept, from one thread of this process, on the same machine.
 
+#[path = "../feed/asked.rs"]
+mod asked;
 mod bare;
 mod field;
 #[path = "../feed/figures.rs"]
@@ -21,32 +23,29 @@ mod proc;
 mod side;
 mod whole;
 
+use asked::Asked;
+
 #[tokio::main]
 async fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    if let [first, token] = &arguments[..]
-        && first == bare::COMMAND
-    {
-        return bare::serve(token).await;
+    // The benchmark itself, in a process of its own, as a server to compare with.
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(bare::COMMAND) {
+        return bare::serve(&words.next().unwrap_or_default()).await;
     }
-    let number = arguments.iter().find_map(|argument| argument.parse().ok());
-    let names: Vec<&String> =
-        arguments.iter().filter(|argument| argument.parse::<u64>().is_err()).collect();
-    let is_asked = |name: &str| names.is_empty() || names.iter().any(|asked| *asked == name);
-    if is_asked("whole") {
-        whole::run(number.unwrap_or(10)).await;
+    let asked = Asked::read();
+    if asked.names("whole") {
+        whole::run(asked.number().unwrap_or(10)).await;
     }
-    if is_asked("group") {
-        group::run(number.unwrap_or(10)).await;
+    if asked.names("group") {
+        group::run(asked.number().unwrap_or(10)).await;
     }
-    if is_asked("growth") {
-        growth::run(number.unwrap_or(10)).await;
+    if asked.names("growth") {
+        growth::run(asked.number().unwrap_or(10)).await;
     }
-    if is_asked("peer") {
-        peer::run(number.unwrap_or(5)).await;
+    if asked.names("peer") {
+        peer::run(asked.number().unwrap_or(5)).await;
     }
-    if is_asked("memory") {
-        memory::run(number.unwrap_or(60)).await;
+    if asked.names("memory") {
+        memory::run(asked.number().unwrap_or(60)).await;
     }
 }
