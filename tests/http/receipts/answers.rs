@@ -1,0 +1,168 @@
+//! What the answer to a revocation says of who enforces it.
+
+use reqwest::{Method, StatusCode};
+use scrip::clock;
+use serde_json::{Value, json};
+
+use super::{PATIENCE, ack, acknowledge, at_ms, enforced, place, silence, verifiers};
+use crate::harness::cli::Cli;
+use crate::harness::until::until;
+use crate::http::api::{Api, Reply, run};
+
+#[tokio::test]
+async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let revoke = async || {
+        let body = json!({"selector": {"jti": api.token(&client).await.jti}});
+        let reply = api.write(Method::POST, "/v1/revocations", &body).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        reply.json()
+    };
+
+    let unseen = revoke().await;
+    let nobody = json!({"all": false, "by": unseen["until"], "verifiers": []});
+    assert_eq!(unseen["enforced"], nobody, "whoever verifies has never said so");
+    let id = unseen["id"].as_str().unwrap();
+    assert_eq!(enforced(&api, id).await, nobody);
+
+    // Both have the first; one gets the second, the other falls silent.
+    let at = place(&api, &gateway).await;
+    acknowledge(&api, &gateway, "gw-1", &at).await;
+    acknowledge(&api, &gateway, "gw-2", &at).await;
+    let since = verifiers(&api).await["items"][0]["acked_at"].clone();
+    let second = revoke().await;
+    acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
+    silence(&api).await;
+    let third = revoke().await;
+
+    let first = enforced(&api, id).await;
+    assert_eq!((&first["all"], first["verifiers"].as_array().unwrap().len()), (&json!(true), 2));
+    assert_eq!(first["verifiers"][0]["since"], since, "not since it went further");
+    let latest = first["verifiers"].as_array().unwrap().iter().map(|one| one["since"].as_str());
+    assert_eq!(first["by"].as_str(), latest.max().unwrap());
+    assert_eq!(first["verifiers"][0]["refuses_by"], since);
+
+    let bound = at_ms(&second["at"]) + 66_000;
+    let second = enforced(&api, second["id"].as_str().unwrap()).await;
+    let (here, gone) = (&second["verifiers"][0], &second["verifiers"][1]);
+    assert_eq!(
+        (&second["all"], &here["behind"], &gone["behind"]),
+        (&json!(false), &json!(0), &json!(1))
+    );
+    assert!(here["since"].is_string() && gone["since"].is_null(), "{second}");
+    assert_eq!(second["by"], gone["refuses_by"]);
+    let by = at_ms(&second["by"]);
+    assert!((bound..bound + 1000).contains(&by), "{by} is not just after {bound}");
+
+    assert_eq!(third["enforced"]["verifiers"][0]["behind"], 1);
+    assert_eq!(third["enforced"]["verifiers"][1]["behind"], 2);
+    let by = at_ms(&third["enforced"]["by"]);
+    assert!(by >= at_ms(&third["at"]) + 66_000 && by < at_ms(&third["until"]), "{third}");
+
+    // What was too old for an entry was over before it was revoked.
+    let old = scrip_token::Jti::new(clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
+    let old = api.revoke(json!({"jti": old.to_string()})).await.json();
+    assert_eq!(old["enforced"], json!({"all": true, "by": old["at"], "verifiers": []}));
+}
+
+#[tokio::test]
+async fn terms_decide_by_when_a_silent_verifier_refuses() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let at = place(&api, &gateway).await;
+    for (name, terms) in [
+        ("alerting", json!({"policy": "deny-and-alert", "max_staleness": 10})),
+        ("allowing", json!({"policy": "allow-for", "allow_for": 20, "max_offline": 60})),
+        ("usual", json!({})),
+    ] {
+        let reply = Reply::to(ack(&api, &gateway, name, &at, &terms)).await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
+    }
+    let keys = api.read("/v1/keys").await.json();
+    let keys = keys["items"].as_array().unwrap().iter();
+    let kid = keys.clone().find(|key| key["state"] == "next").unwrap()["kid"].clone();
+    let token = api.revoke(json!({"jti": api.token(&client).await.jti})).await.json();
+    let key = api.revoke(json!({"kid": kid})).await.json();
+    assert_eq!(key["until"], Value::Null);
+    // In seconds after the revocation, rounded up.
+    let after = |revoked: &Value, at: usize| {
+        let by = at_ms(&revoked["enforced"]["verifiers"][at]["refuses_by"]);
+        (by - at_ms(&revoked["at"]) + 999).div_euclid(1000)
+    };
+    let close = |seconds: i64, to: i64| (to..=to + 2).contains(&seconds);
+    assert!(close(after(&token, 0), 16), "{token}");
+    assert_eq!(token["enforced"]["verifiers"][1]["refuses_by"], token["until"]);
+    assert!(close(after(&token, 2), 66), "{token}");
+    assert_eq!(token["enforced"]["by"], token["until"], "AllowFor decides");
+    assert!(close(after(&key, 0), 906), "{key}");
+    assert!(close(after(&key, 1), 86), "{key}");
+    assert!(close(after(&key, 2), 906), "{key}");
+    assert_eq!(key["enforced"]["verifiers"][0]["behind"], 2);
+}
+
+#[tokio::test]
+async fn whoever_verifies_in_silence_is_reckoned_with() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let at = place(&api, &gateway).await;
+    acknowledge(&api, &gateway, "gw-1", &at).await;
+    let revoked = api.revoke(json!({"jti": api.token(&client).await.jti})).await.json();
+    acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
+    let id = revoked["id"].as_str().unwrap().to_owned();
+    let (until_ms, id) = (revoked["until"].clone(), id.as_str());
+    let known = enforced(&api, id).await;
+    assert_eq!((&known["all"], &known["by"]), (&json!(true), &known["verifiers"][0]["since"]));
+
+    // A mirror reads the feed for others, and acknowledges nothing.
+    let mirror = api.follower("acme/mirror").await;
+    place(&api, &mirror).await;
+    let by_until = async || {
+        let by_until = async || (enforced(&api, id).await["by"] == until_ms).then_some(());
+        until("the sighting is on record", PATIENCE, by_until).await;
+    };
+    by_until().await;
+    assert_eq!(enforced(&api, id).await["all"], true, "all who are known");
+    acknowledge(&api, &mirror, "mirror", &place(&api, &mirror).await).await;
+    assert_ne!(enforced(&api, id).await["by"], until_ms, "it acknowledges now");
+
+    api.get("/.well-known/jwks.json").await;
+    by_until().await;
+    let keys = api.read("/v1/keys").await.json();
+    let keys = keys["items"].as_array().unwrap().iter();
+    let kid = keys.clone().find(|key| key["state"] == "next").unwrap()["kid"].clone();
+    let key = api.revoke(json!({"kid": kid})).await.json();
+    assert_eq!(key["enforced"]["by"], Value::Null, "nothing that is known stops it");
+}
+
+#[tokio::test]
+async fn commands_show_verifiers_and_receipts() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
+    let operator = Cli::new(&api.installation, &api.operator.id, &api.operator.secret);
+    let table = operator.run(&["verifiers"]).await;
+    assert!(table.contains("gw-1") && table.contains("CONNECTED"), "{table}");
+    assert_eq!(operator.json(&["verifiers"]).await, verifiers(&api).await);
+
+    let jti = api.token(&client).await.jti;
+    let said = operator.run(&["revoke", "--jti", &jti, "--wait", "1"]).await;
+    for shown in ["all enforce it", "nobody accepts from", "ENFORCES SINCE", "gw-1"] {
+        assert!(said.contains(shown), "{shown}: {said}");
+    }
+    acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
+    let list = operator.json(&["revocations"]).await;
+    let id = list["items"][0]["id"].as_str().unwrap();
+    assert!(operator.run(&["revocations"]).await.contains(id));
+    let one = operator.json(&["revocations", id]).await;
+    assert_eq!(one["enforced"]["all"], true, "{one}");
+    let (done, said) = run(&api.installation, &["revocations", id]).await;
+    assert!(!done, "without a credential: {said}");
+
+    // Whoever reads the audit log sees verifiers, and revokes nothing.
+    let terms = json!({"audiences": ["self"], "scopes": ["scrip:audit"], "env": "scrip"});
+    let auditor = api.client("acme/auditor", terms).await;
+    let auditor = Cli::new(&api.installation, &auditor.id, &auditor.secret);
+    assert!(auditor.run(&["verifiers"]).await.contains("gw-1"));
+    assert_eq!(auditor.outcome(&["revoke", "--jti", &jti]).await.code, Some(1));
+}
