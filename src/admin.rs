@@ -8,6 +8,7 @@ pub mod keys;
 mod look;
 mod page;
 pub mod policies;
+pub mod prices;
 pub mod tokens;
 pub mod usage;
 

@@ -13,8 +13,10 @@ mod follow;
 mod http;
 mod input;
 mod keys;
+mod ledger;
 mod moment;
 mod policy;
+mod price;
 mod print;
 mod revocations;
 mod revoke;
@@ -57,6 +59,8 @@ enum Command {
     Client(client::Args),
     /// What tokens a client may ask for
     Policy(policy::Args),
+    /// What models cost, for quotas in money
+    Price(price::Args),
     /// Bring clients and policies to what a folder of files says
     Apply(apply::Args),
     /// Ask for a token, look one up, check one
@@ -73,6 +77,8 @@ enum Command {
     Keys(keys::Args),
     /// What was used of quotas, and what is left
     Usage(usage::Args),
+    /// Who counts what tokens use
+    Ledger(ledger::Args),
     /// Who did what, when, from where
     Audit(audit::Args),
 }
@@ -103,6 +109,7 @@ impl Command {
             Self::Bootstrap(args) => args.bootstrap().await,
             Self::Client(args) => args.run().await,
             Self::Policy(args) => args.run().await,
+            Self::Price(args) => args.run().await,
             Self::Apply(args) => args.run().await,
             Self::Token(args) => args.run().await,
             Self::Revoke(args) => args.run().await,
@@ -111,6 +118,7 @@ impl Command {
             Self::Feed(args) => args.run().await,
             Self::Keys(args) => args.run().await,
             Self::Usage(args) => args.run().await,
+            Self::Ledger(args) => args.run().await,
             Self::Audit(args) => args.run().await,
         }
     }

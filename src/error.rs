@@ -19,6 +19,7 @@ use crate::policy::Denial;
 use crate::rates::TooOften;
 use crate::receipts::NotTaken;
 use crate::recorder::NotRecorded;
+use crate::recorder::quotas::NotHeld;
 use crate::revoke::NotRevoked;
 use crate::signer::SignerError;
 use crate::store::StoreError;
@@ -141,13 +142,16 @@ both! {
         NotRecorded::Busy | NotRecorded::Cut | NotRecorded::NoKey => {
             Failure::unavailable("no token can be recorded at the moment", 1).because(error)
         }
-        NotRecorded::Quota(exhausted) => {
+        NotRecorded::Quota(NotHeld::Exhausted { retry_after, .. }) => {
             let mut failure = Failure::new(
-                StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", exhausted.to_string(),
+                StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", error.to_string(),
             );
-            failure.retry_after = Some(exhausted.retry_after);
+            failure.retry_after = Some(retry_after);
             failure
         }
+        NotRecorded::Quota(NotHeld::TooDear { .. } | NotHeld::Unpriced(_)) => Failure::new(
+            StatusCode::BAD_REQUEST, "invalid_authorization_details", error.to_string(),
+        ),
         NotRecorded::Ended => Unproved::Wrong.into(),
         NotRecorded::KeyReused | NotRecorded::NotRepeatable => Failure::new(
             StatusCode::CONFLICT, "invalid_request", error.to_string(),

@@ -1,4 +1,4 @@
-//! Quotas of LLM tokens, and what is escrowed from them. Pure: no clock, no I/O.
+//! Quotas of LLM tokens and of money, and what is escrowed from them. Pure: no clock, no I/O.
 //!
 //! A token that is minted under a quota *reserves* its whole budget. Once it is settled, what was used
 //! of that counts as *spent* and the rest is *refunded*, to the window that it came from. What is used
@@ -8,14 +8,21 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 use chrono::{DateTime, Datelike, Months, NaiveTime, Utc};
+use scrip_token::json::present;
 use serde::{Deserialize, Serialize};
 
-/// How much LLM tokens all tokens of a client may use together.
+use crate::prices::Money;
+
+/// How much all tokens of a client may use together in each window: LLM tokens, money, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// In each window; below 2^53.
-    pub tokens: NonZeroU64,
+    /// LLM tokens, below 2^53; none: as many as the money is good for.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<NonZeroU64>,
+    /// What they may cost, in the currency of the prices; none: whatever they cost.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub money: Option<Money>,
     /// How long that is to last.
     pub window: Window,
     /// What becomes of an escrow of which nothing is ever reported.
@@ -28,6 +35,60 @@ pub struct Quota {
 
 fn usual_alerts() -> Vec<u64> {
     vec![50, 80, 100]
+}
+
+impl Quota {
+    /// How much there is in each window, where that is limited.
+    #[must_use]
+    pub fn limit(&self, unit: Unit) -> Option<u64> {
+        match unit {
+            Unit::Tokens => self.tokens.map(NonZeroU64::get),
+            Unit::Money => self.money.map(Money::millionths),
+        }
+    }
+}
+
+/// What a quota is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// LLM tokens.
+    Tokens,
+    /// Millionths of the currency of the prices.
+    Money,
+}
+
+impl Unit {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Tokens, Self::Money];
+
+    /// So much of it, as it is shown.
+    #[must_use]
+    pub fn amount(self, amount: u64) -> Amount {
+        match self {
+            Self::Tokens => Amount::Tokens(amount),
+            Self::Money => Amount::Money(Money::from_millionths(amount)),
+        }
+    }
+}
+
+/// How much of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// LLM tokens.
+    Tokens(u64),
+    /// Money.
+    Money(Money),
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens(tokens) => tokens.fmt(f),
+            Self::Money(money) => money.fmt(f),
+        }
+    }
 }
 
 /// A span of time with a quota of its own. Windows follow the calendar of UTC.
@@ -130,28 +191,44 @@ macro_rules! written {
 written!(Window { Hour = "hour", Day = "day", Month = "month", Lifetime = "lifetime" });
 written!(Unreported { Spent = "spent", Released = "released" });
 
-/// What has become of a client's quota in one window. LLM tokens, all of them.
+/// A client's quota of one unit in one window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// As the last mint had it; 0 before the first, and where there is no limit.
+    pub quota: u64,
+    /// The highest percentage that an alert was raised for.
+    pub alerted: u64,
+    /// What has become of it.
+    pub balance: Balance,
+}
+
+impl Allowance {
+    /// Which of `alerts`, in percent, what is out has reached under a quota of `limit`. Each is said
+    /// once.
+    pub fn reach(&mut self, limit: u64, alerts: &[u64]) -> Vec<u64> {
+        self.quota = limit;
+        let reached: Vec<u64> = self.balance.reached(limit, alerts, self.alerted).collect();
+        self.alerted = reached.iter().copied().max().unwrap_or(0).max(self.alerted);
+        reached
+    }
+}
+
+/// What has become of a client's quota in one window. All of one unit.
 ///
 /// `granted = reserved + spent + refunded` holds always.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balance {
     /// Escrowed in this window, ever.
-    #[sqlx(try_from = "i64")]
     pub granted: u64,
     /// Of that: escrowed still.
-    #[sqlx(try_from = "i64")]
     pub reserved: u64,
     /// Of that: used, or taken to be.
-    #[sqlx(try_from = "i64")]
     pub spent: u64,
     /// Of that: returned.
-    #[sqlx(try_from = "i64")]
     pub refunded: u64,
     /// Used beyond what was granted.
-    #[sqlx(try_from = "i64")]
     pub overrun: u64,
     /// Overrun of earlier windows that this one pays for.
-    #[sqlx(try_from = "i64")]
     pub carried: u64,
 }
 
@@ -168,36 +245,36 @@ impl Balance {
         quota.saturating_sub(self.out())
     }
 
-    /// Moves `tokens` into escrow.
+    /// Moves `amount` into escrow.
     ///
     /// # Errors
     /// What is left, where that is less; nothing has changed then.
-    pub fn reserve(&mut self, tokens: u64, quota: u64) -> Result<(), u64> {
+    pub fn reserve(&mut self, amount: u64, quota: u64) -> Result<(), u64> {
         let left = self.left(quota);
-        if tokens > left {
+        if amount > left {
             return Err(left);
         }
-        self.granted = add(self.granted, tokens);
-        self.reserved = add(self.reserved, tokens);
+        self.granted = add(self.granted, amount);
+        self.reserved = add(self.reserved, amount);
         Ok(())
     }
 
-    /// Ends an escrow of `tokens`, of which `spent` were used.
-    pub fn settle(&mut self, tokens: u64, spent: u64) {
-        let spent = spent.min(tokens);
-        self.reserved = self.reserved.saturating_sub(tokens);
+    /// Ends an escrow of `amount`, of which `spent` was used.
+    pub fn settle(&mut self, amount: u64, spent: u64) {
+        let spent = spent.min(amount);
+        self.reserved = self.reserved.saturating_sub(amount);
         self.spent = add(self.spent, spent);
-        self.refunded = add(self.refunded, tokens - spent);
+        self.refunded = add(self.refunded, amount - spent);
     }
 
     /// Notes what was used beyond what was granted.
-    pub fn overrun(&mut self, tokens: u64) {
-        self.overrun = add(self.overrun, tokens);
+    pub fn overrun(&mut self, amount: u64) {
+        self.overrun = add(self.overrun, amount);
     }
 
     /// Charges what an earlier window overran.
-    pub fn carry(&mut self, tokens: u64) {
-        self.carried = add(self.carried, tokens);
+    pub fn carry(&mut self, amount: u64) {
+        self.carried = add(self.carried, amount);
     }
 
     /// Which of `alerts`, in percent of a quota, what is out has reached, beyond those up to `raised`.
@@ -221,18 +298,18 @@ fn add(a: u64, b: u64) -> u64 {
 /// What a token used of its escrow when that ended: what was reported, or all of it where silence
 /// counts as use.
 #[must_use]
-pub fn spent(tokens: u64, reported: u64, silence: Unreported) -> u64 {
+pub fn spent(held: u64, reported: u64, silence: Unreported) -> u64 {
     match silence {
-        Unreported::Spent => tokens,
-        Unreported::Released => reported.min(tokens),
+        Unreported::Spent => held,
+        Unreported::Released => reported.min(held),
     }
 }
 
-/// What a token has used beyond its escrow of `tokens`, or beyond what that was `settled` at: the rest
+/// What a token has used beyond its escrow of `held`, or beyond what that was `settled` at: the rest
 /// has been returned by then.
 #[must_use]
-pub fn overrun(tokens: u64, settled: Option<u64>, reported: u64) -> u64 {
-    reported.saturating_sub(settled.unwrap_or(tokens))
+pub fn overrun(held: u64, settled: Option<u64>, reported: u64) -> u64 {
+    reported.saturating_sub(settled.unwrap_or(held))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod mint;
 pub mod ops;
 pub mod outbox;
 pub mod policy;
+pub mod prices;
 pub mod publish;
 pub mod random;
 pub mod rates;

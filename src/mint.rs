@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Failure, OAuthError};
 use crate::policy::{self, Approved, Denial, Policy};
 use crate::rates::TooOften;
+use crate::recorder::quotas::NotHeld;
 use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
 use request::{LlmInference, MintRequest, RequestError};
@@ -188,7 +189,8 @@ impl Refused {
             Self::NotRecorded(NotRecorded::KeyReused | NotRecorded::NotRepeatable) => {
                 "invalid_request"
             }
-            Self::NotRecorded(NotRecorded::Quota(_)) => "quota",
+            Self::NotRecorded(NotRecorded::Quota(NotHeld::Exhausted { .. })) => "quota",
+            Self::NotRecorded(NotRecorded::Quota(_)) => "invalid_authorization_details",
             Self::TooOften(_) | Self::NotRecorded(_) => "temporarily_unavailable",
         }
     }

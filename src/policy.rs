@@ -84,6 +84,12 @@ impl Policy {
         self.0.rate
     }
 
+    /// How much its clients' tokens may use together.
+    #[must_use]
+    pub fn quota(&self) -> Option<&Quota> {
+        self.0.quota.as_ref()
+    }
+
     /// The audiences that its verifiers and ledgers serve; empty unless it grants `scrip:feed` or
     /// `scrip:usage`.
     #[must_use]

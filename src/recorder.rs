@@ -24,7 +24,7 @@ use crate::policy::Approved;
 use crate::store::idempotency::Used;
 use crate::store::{self, Lock, Store, StoreError, Tx, idempotency, standing, tokens};
 use crate::{audit, clock, random, signer};
-use quotas::{Exhausted, Quotas};
+use quotas::Quotas;
 use uses::Uses;
 
 /// Most mints in one commit.
@@ -116,9 +116,9 @@ pub enum NotRecorded {
     /// The token of the first request has expired or was revoked.
     #[error("the token of this Idempotency-Key has expired or was revoked")]
     NotRepeatable,
-    /// The client's quota has less left than the token would take.
+    /// The client's quota has less left than the token would take, or nobody knows how much that is.
     #[error(transparent)]
-    Quota(#[from] Exhausted),
+    Quota(#[from] quotas::NotHeld),
 }
 
 impl From<StoreError> for NotRecorded {
@@ -327,7 +327,7 @@ impl Standing {
         }
         let taken = match taken {
             Ok(taken) => taken,
-            Err(exhausted) => return Ok(Settled::Refused(exhausted.into())),
+            Err(why) => return Ok(Settled::Refused(why.into())),
         };
         let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);

@@ -89,12 +89,14 @@ pub fn routes(app: Arc<App>) -> Router {
         )
         .route("/v1/policies/{tenant}/{name}/versions", get(admin::policies::versions))
         .route("/v1/policies/{tenant}/{name}/replay", post(admin::policies::try_out))
+        .route("/v1/prices", get(admin::prices::show).put(admin::prices::set))
         .route("/v1/tokens", get(admin::tokens::list))
         .route("/v1/tokens/{jti}", get(admin::tokens::show))
         .route("/v1/keys", get(admin::keys::list))
         .route("/v1/keys/{name}/rotate", post(admin::keys::rotate))
         .route("/v1/keys/{name}/retire", post(admin::keys::retire))
         .route("/v1/audit", get(admin::audit::list))
+        .route("/v1/ledgers", get(usage::list))
         .route("/v1/ledgers/{instance}", put(usage::register).delete(usage::retire))
         .route(
             "/v1/usage",

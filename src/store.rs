@@ -31,6 +31,7 @@ pub mod ledgers;
 pub mod outbox;
 pub mod partitions;
 pub mod policies;
+pub mod prices;
 pub mod quotas;
 pub mod rate_grants;
 pub mod revocations;

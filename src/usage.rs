@@ -8,7 +8,9 @@ mod denied;
 mod request;
 mod settle;
 mod take;
+mod used;
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use axum::Json;
@@ -19,15 +21,17 @@ use scrip_token::QualifiedName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::admin::{Asked, is_json, read, rfc3339};
+use crate::admin::{Asked, Look, Page, is_json, read, rfc3339};
 use crate::app::App;
 use crate::caller::{Means, current_policy, operator};
 use crate::clock;
 use crate::error::{Failure, Problem};
+use crate::publish::malformed;
 use crate::receipts::{is_name, unreadable};
 use crate::router::Arrival;
-use crate::store::ledgers::{self, Ledger};
+use crate::store::ledgers::{self, Filter, Ledger};
 use crate::store::{Lock, Session, audit, clients};
+use crate::strict::Query;
 
 pub use denied::Reading;
 pub use settle::{keep_settling, settle};
@@ -35,6 +39,8 @@ pub use take::{Counted, NotTaken, Report, Taken, take};
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:usage";
+/// The scope for looking at what others count.
+const LIST_SCOPE: &str = "scrip:tokens";
 
 /// Largest report, in bytes: a thousand tokens with several models each. It is read once its sender is
 /// proved.
@@ -101,6 +107,45 @@ pub async fn register(
     Ok(Json(show_one(&ledger)))
 }
 
+/// Which ledgers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    tenant: Option<String>,
+    audience: Option<String>,
+    limit: Option<NonZeroU16>,
+    after: Option<String>,
+}
+
+/// `GET /v1/ledgers?tenant=&audience=&limit=&after=`: in order of their names, retired ones included.
+/// Who is confined to a tenant sees those of its clients. 200, 400, 401, 403, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn list(
+    State(app): State<Arc<App>>,
+    look: Look,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let reach = look.reach(&app, LIST_SCOPE).await?;
+    let page = Page::new(wanted.limit, wanted.after);
+    let after = page.after().map(|after| {
+        after
+            .rsplit_once('/')
+            .filter(|(client, _)| client.contains('/'))
+            .ok_or_else(|| malformed("`after` is not the `next` of this list"))
+    });
+    let after = after.transpose()?;
+    let filter = Filter {
+        tenants: reach.within(wanted.tenant.as_deref()),
+        audience: wanted.audience.as_deref(),
+    };
+    let mut session = app.store.read().await?;
+    let rows = ledgers::list(&mut session, filter, after, page.limit()).await?;
+    let last = rows.last().map(|last| format!("{}/{}", last.client, last.instance));
+    Ok(Json(page.reply(rows.iter().map(show_one).collect(), last)))
+}
+
 /// `DELETE /v1/ledgers/{instance}`: 204 once nobody waits for its reports any more; what it still
 /// reports counts. 401, 403, 404 where the client has none of this name, 503.
 ///
@@ -152,7 +197,8 @@ pub async fn report(
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let taken = take(&mut tx, &report, now_ms).await?;
     tx.commit().await?;
-    metrics::counter!("scrip_alerts_total", "of" => "quota.overrun").increment(taken.alerts);
+    metrics::counter!("scrip_alerts_total", "of" => "quota.overrun").increment(taken.overruns);
+    metrics::counter!("scrip_alerts_total", "of" => "quota.threshold").increment(taken.thresholds);
     let ignored = taken.ignored.iter().map(|(jti, why)| json!({"jti": jti, "reason": why}));
     let counted = report.items.len() - taken.ignored.len();
     let ignored = ignored.collect::<Vec<_>>();

@@ -139,11 +139,14 @@ impl Change {
     /// The event of this change to what `target` names.
     #[must_use]
     pub fn event(&self, action: &str, outcome: &str, target: &QualifiedName) -> Event {
-        Event::new(action, outcome)
-            .actor(&self.by.client)
-            .tenant(target.tenant())
-            .target(target.as_str())
-            .origin(self.by.address, self.request_id.clone())
+        self.event_of_all(action, outcome).tenant(target.tenant()).target(target.as_str())
+    }
+
+    /// The event of this change to what is everybody's.
+    #[must_use]
+    pub fn event_of_all(&self, action: &str, outcome: &str) -> Event {
+        let event = Event::new(action, outcome).actor(&self.by.client);
+        event.origin(self.by.address, self.request_id.clone())
     }
 
     /// Nobody gives away more of the service's own API than their own policy grants at this

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::caller::{Means, Reach, operator};
+use crate::caller::{Means, Operator, Reach, operator};
 use crate::error::Problem;
 use crate::router::Arrival;
 
@@ -30,9 +30,21 @@ impl Look {
     /// # Errors
     /// 401, 403, 503.
     pub async fn reach(&self, app: &App, scope: &'static str) -> Result<Reach, Problem> {
-        let Arrival { address, at, .. } = self.arrival;
-        let by = operator(app, &self.headers, address, at, scope, Means::Token).await?;
-        let (_, reach) = by.within();
+        let (_, reach) = self.operator(app, scope).await?.within();
         Ok(reach)
+    }
+
+    /// Proves an operator by a token of `scope` who may see what is everybody's.
+    ///
+    /// # Errors
+    /// 401; 403 for one who is confined to a tenant too; 503.
+    pub async fn everywhere(&self, app: &App, scope: &'static str) -> Result<(), Problem> {
+        self.operator(app, scope).await?.everywhere()?;
+        Ok(())
+    }
+
+    async fn operator(&self, app: &App, scope: &'static str) -> Result<Operator, Problem> {
+        let Arrival { address, at, .. } = self.arrival;
+        Ok(operator(app, &self.headers, address, at, scope, Means::Token).await?)
     }
 }

@@ -23,6 +23,7 @@ use crate::error::Problem;
 use crate::publish::malformed;
 use crate::store::revocations::Revocation;
 use crate::store::tokens::{self, Matching, Span, Token};
+use crate::store::usage::{self, Sum};
 use crate::store::{StoreError, Tenants};
 use crate::strict::Query;
 use denied::Denied;
@@ -111,7 +112,8 @@ pub async fn show(
     let row = row.filter(|row| reach.covers(Some(&row.tenant))).ok_or_else(unknown)?;
     let (token, now) = ([Issued::read(row)?], clock::now_seconds());
     let denied = Denied::read(&mut session, &token, now).await?;
-    Ok(Json(show_one(&token[0], denied.by(&token[0]), &reach, now)))
+    let spent = usage::sums(&mut session, &[jti]).await?.remove(&jti);
+    Ok(Json(show_one(&token[0], denied.by(&token[0]), spent, &reach, now)))
 }
 
 /// A record, and what it says.
@@ -129,7 +131,14 @@ impl Issued {
 }
 
 /// `denied`: whether it is refused, and by which revocation. That is named to whoever can look it up.
-fn show_one(token: &Issued, denied: Option<Option<&Revocation>>, reach: &Reach, now: u64) -> Value {
+/// `spent`: what ledgers have counted for it, where any has.
+fn show_one(
+    token: &Issued,
+    denied: Option<Option<&Revocation>>,
+    spent: Option<Sum>,
+    reach: &Reach,
+    now: u64,
+) -> Value {
     let Issued { row, claims } = token;
     let revocation = denied.flatten().filter(|by| reach.covers(by.tenant.as_deref()));
     let revocation = revocation.map(
@@ -140,5 +149,6 @@ fn show_one(token: &Issued, denied: Option<Option<&Revocation>>, reach: &Reach, 
         "issued": rfc3339(row.iat), "expires": rfc3339(row.exp),
         "live": claims.exp > now && denied.is_none(), "revoked": denied.is_some(),
         "revocation": revocation, "kid": row.kid, "claims": claims,
+        "spent": spent.map(|Sum { tokens, requests }| json!({"tokens": tokens, "requests": requests})),
     })
 }

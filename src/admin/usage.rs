@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Look, Page, rfc3339};
 use crate::app::App;
 use crate::error::Problem;
-use crate::escrow::Window;
+use crate::escrow::{Allowance, Unit, Window};
 use crate::publish::malformed;
 use crate::store::quotas::{self, Account, By, Filter};
 use crate::strict::Query;
@@ -80,15 +80,31 @@ fn cursor(text: &str) -> Result<(i64, &str, Window), Problem> {
     parts().ok_or_else(|| malformed("`after` is not the `next` of this list"))
 }
 
-/// `quota` is as the last mint had it: null where a window has so far only paid for an earlier one.
+/// `quota` is as the last mint had it: null where a window has so far only paid for an earlier one, or
+/// the unit is not limited. `money` is null where none was ever escrowed.
 fn show_one(account: &Account, by: By) -> Value {
-    let Account { client, window, starts, tenant, quota, balance, .. } = account;
+    let Account { client, window, starts, tenant, .. } = account;
     let ends = window.next(*starts);
-    json!({
+    let mut shown = json!({
         "client": (by == By::Client).then_some(client), "tenant": tenant, "window": window,
         "starts": ends.map(|_| rfc3339(*starts)), "ends": ends.map(rfc3339),
-        "quota": (*quota > 0).then_some(quota), "granted": balance.granted,
-        "reserved": balance.reserved, "spent": balance.spent, "refunded": balance.refunded,
-        "overrun": balance.overrun, "carried": balance.carried, "left": balance.left(*quota),
+    });
+    let tokens = amounts(account, Unit::Tokens);
+    for (member, amount) in tokens.as_object().into_iter().flatten() {
+        shown[member] = amount.clone();
+    }
+    let in_money = account.money != Allowance::default();
+    shown["money"] = in_money.then(|| amounts(account, Unit::Money)).into();
+    shown
+}
+
+fn amounts(account: &Account, unit: Unit) -> Value {
+    let Allowance { quota, balance, .. } = account.of(unit);
+    let limit = Some(*quota).filter(|quota| *quota > 0);
+    json!({
+        "quota": limit.map(|quota| unit.amount(quota)), "granted": unit.amount(balance.granted),
+        "reserved": unit.amount(balance.reserved), "spent": unit.amount(balance.spent),
+        "refunded": unit.amount(balance.refunded), "overrun": unit.amount(balance.overrun),
+        "carried": unit.amount(balance.carried), "left": unit.amount(balance.left(*quota)),
     })
 }

@@ -8,6 +8,7 @@ use super::api::Scope;
 use super::failure::Failure;
 use super::print::{Column, Page, raw};
 use crate::escrow::Window;
+use crate::prices::Money;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// Only windows of this kind: hour, day, month or lifetime
     #[arg(long, value_parser = |text: &str| Window::try_from(text.to_owned()))]
     window: Option<Window>,
+    /// Money, in place of LLM tokens
+    #[arg(long)]
+    money: bool,
     #[command(flatten)]
     page: Page,
 }
@@ -56,6 +60,11 @@ impl Args {
         }
         let mut page = reply.json()?;
         for item in page["items"].as_array_mut().into_iter().flatten() {
+            if self.money {
+                for member in AMOUNTS {
+                    item[member] = item["money"][member].clone();
+                }
+            }
             item["chart"] = json!(chart(item));
         }
         printer.page(&page, &[&[whose], COLUMNS].concat())
@@ -73,13 +82,19 @@ const COLUMNS: &[Column] = &[
     ("", "/chart"),
 ];
 
+/// What is there in either unit, and shown.
+const AMOUNTS: [&str; 6] = ["quota", "spent", "reserved", "carried", "left", "overrun"];
+
 /// Characters of a chart.
 const WIDTH: u64 = 20;
 
 /// What is spent (`#`, with what earlier windows overran), what is reserved (`+`) and what is left (`.`)
 /// of a quota.
 fn chart(item: &Value) -> String {
-    let amount = |member: &str| item[member].as_u64().unwrap_or_default();
+    let amount = |member: &str| {
+        let money = || Money::parse(item[member].as_str()?).ok().map(Money::millionths);
+        item[member].as_u64().or_else(money).unwrap_or_default()
+    };
     let quota = amount("quota");
     // Rounded up: what is there is seen.
     let cells = |amount: u64| match quota {
@@ -111,5 +126,7 @@ mod tests {
         assert_eq!(of(100, 20, 80, 50), "##############++++++", "lowered, or overrun");
         assert_eq!(of(u64::MAX, u64::MAX, u64::MAX, u64::MAX), "####################");
         assert_eq!(chart(&json!({"quota": null})), "....................");
+        let money = json!({"quota": "10.5", "spent": "5.25", "reserved": "0", "carried": "0.5"});
+        assert_eq!(chart(&money), "###########.........");
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Policy, ScopeGrant};
+use crate::prices::Money;
 
 /// One member, or one element of a list, that stands in one of the two, or differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,11 +94,19 @@ fn effect(path: &str, was: Option<&Value>, is: Option<&Value>) -> Effect {
     match (was, is) {
         (None, _) => Effect::Narrows,
         (_, None) => Effect::Widens,
-        (Some(was), Some(is)) => match (was.as_u64(), is.as_u64()) {
+        (Some(was), Some(is)) => match (amount(path, was), amount(path, is)) {
             (Some(was), Some(is)) if was < is => Effect::Widens,
             (Some(_), Some(_)) => Effect::Narrows,
             _ => Effect::Differs,
         },
+    }
+}
+
+/// What can be more or less: a number, or money.
+fn amount(path: &str, value: &Value) -> Option<u64> {
+    match path {
+        "quota.money" => Money::parse(value.as_str()?).ok().map(Money::millionths),
+        _ => value.as_u64(),
     }
 }
 
@@ -245,8 +254,10 @@ mod tests {
         let old = json!({
             "mint_from": ["10.0.0.0/8"], "budget": {"tokens": 100, "requests": 5},
             "ttl": {"default": 300, "max": 600}, "env": "prod",
+            "quota": {"tokens": 900, "money": "9.50", "window": "day"},
         });
         let new = json!({
+            "quota": {"money": "10", "window": "day"},
             "cidrs": ["10.0.0.0/8"], "budget": {"tokens": 200, "request_tokens": 9},
             "ttl": {"default": 60, "max": 500}, "env": "dev", "bind_to_caller": true,
             "defaults": {"budget": {"tokens": 7}},
@@ -262,6 +273,8 @@ mod tests {
                 ["defaults.budget.tokens", null, 7, "neither"],
                 ["env", "prod", "dev", "differs"],
                 ["mint_from", ["10.0.0.0/8"], null, "widens"],
+                ["quota.money", "9.5", "10", "widens"],
+                ["quota.tokens", 900, null, "widens"],
                 ["ttl.default", 300, 60, "neither"],
                 ["ttl.max", 600, 500, "narrows"],
             ])

@@ -105,6 +105,12 @@ impl Approved {
         &self.claims.aud
     }
 
+    /// With which models it may be used: the `models` claim.
+    #[must_use]
+    pub fn models(&self) -> &[ModelPattern] {
+        &self.claims.models
+    }
+
     /// Which version of the credential it is traded for.
     #[must_use]
     pub fn cred(&self) -> &str {
@@ -228,12 +234,12 @@ fn amount(
 /// Whoever has a quota names how much of it a token takes; more than all of it would never be there.
 fn escrow(budget: Budget, terms: &Terms) -> Result<Option<(Quota, u64)>, Denial> {
     let Some(quota) = &terms.quota else { return Ok(None) };
-    let asked = budget.tokens.ok_or(Denial::NoBudget)?.get();
-    let most = quota.tokens.get();
-    if asked > most {
+    let asked = budget.tokens.ok_or(Denial::NoBudget)?;
+    if let Some(most) = quota.tokens.filter(|most| asked > *most) {
+        let (asked, most) = (asked.get(), most.get());
         return Err(Denial::Budget { member: "tokens", asked, most });
     }
-    Ok(Some((quota.clone(), asked)))
+    Ok(Some((quota.clone(), asked.get())))
 }
 
 fn cidrs(

@@ -9,6 +9,7 @@ use scrip_token::name::is_label;
 use scrip_token::{Budget, Cidr};
 
 use super::{PolicyError, Rotate, ScopeGrant, Terms};
+use crate::prices::Money;
 use crate::rates::Rate;
 use crate::strict::are_different;
 
@@ -77,7 +78,12 @@ fn check_rotation(terms: &Terms) -> Result<(), PolicyError> {
 fn check_quota(terms: &Terms) -> Result<(), PolicyError> {
     let Some(quota) = &terms.quota else { return Ok(()) };
     let Budget { tokens, .. } = terms.budget;
-    rule(quota.tokens.get() < MAX_INTEGER, "quota.tokens", "is below 2^53")?;
+    let is_limited = quota.tokens.is_some() || quota.money.is_some();
+    rule(is_limited, "quota", "limits `tokens`, `money` or both")?;
+    let countable = |tokens: NonZeroU64| tokens.get() < MAX_INTEGER;
+    rule(quota.tokens.is_none_or(countable), "quota.tokens", "is below 2^53")?;
+    let something = |money: Money| money > Money::default();
+    rule(quota.money.is_none_or(something), "quota.money", "is more than nothing")?;
     rule(
         quota.alerts.len() <= MAX_ALERTS
             && are_different(&quota.alerts)
@@ -85,7 +91,10 @@ fn check_quota(terms: &Terms) -> Result<(), PolicyError> {
         "quota.alerts",
         "has at most 8 different percentages from 1 to 100",
     )?;
-    let within = |tokens: Option<NonZeroU64>| tokens.is_none_or(|tokens| tokens <= quota.tokens);
+    let within = |tokens: Option<NonZeroU64>| match (tokens, quota.tokens) {
+        (Some(tokens), Some(most)) => tokens <= most,
+        _ => true,
+    };
     rule(within(tokens), "budget.tokens", "is not above `quota.tokens`")?;
     rule(within(terms.defaults.budget.tokens), "defaults.budget", "is not above `quota.tokens`")?;
     let is_operators = terms.scopes.iter().any(ScopeGrant::is_operators);
@@ -265,6 +274,14 @@ mod tests {
                 Some("defaults.budget"),
             ),
             (json!({"quota": {"tokens": 1_u64 << 53, "window": "day"}}), Some("quota.tokens")),
+            (json!({"quota": {"money": "0.01", "window": "day"}}), None),
+            (json!({"quota": {"money": "0.01", "tokens": 100, "window": "day"}}), None),
+            (
+                json!({"quota": {"money": "1", "tokens": 99, "window": "day"}}),
+                Some("budget.tokens"),
+            ),
+            (json!({"quota": {"money": "0.00", "window": "day"}}), Some("quota.money")),
+            (json!({"quota": {"window": "day"}}), Some("quota")),
             (quota(json!([])), None),
             (quota(json!([1, 2, 3, 4, 5, 6, 99, 100])), None),
             (quota(json!([1, 2, 3, 4, 5, 6, 7, 8, 9])), Some("quota.alerts")),

@@ -7,33 +7,58 @@ use scrip_token::Claims;
 use serde_json::json;
 
 use crate::audit::Event;
-use crate::escrow::{Balance, Quota, Window};
+use crate::escrow::{Allowance, Amount, Quota, Unit, Window};
 use crate::policy::Approved;
-use crate::store::escrows::{self, Escrow};
+use crate::prices::{Money, PriceList, Unpriced, cost_at};
+use crate::store::escrows::{self, Cost, Escrow};
 use crate::store::quotas::{self, Account, Key};
-use crate::store::{StoreError, Tx, audit};
+use crate::store::{StoreError, Tx, audit, prices};
 
 /// When a mint refused by a lifetime's quota may be tried again: there is no next window, but what
 /// the tokens that are out have not used is back within so many seconds.
 const LIFETIME: u64 = 3600;
 
-/// Too little is left of a quota. Amounts are LLM tokens.
+/// Why nothing is taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{left} of the quota of {quota} tokens per {window} are left, and the token would take {asked}"
-)]
-pub struct Exhausted {
-    left: u64,
-    quota: u64,
-    window: Window,
-    asked: u64,
-    /// Seconds until the next window begins; after a lifetime there is none, and it is an hour.
-    pub retry_after: u64,
+pub enum NotHeld {
+    /// Too little is left of a quota.
+    #[error(
+        "{left} of the quota of {quota} {unit} per {window} are left, and the token would take {asked}"
+    )]
+    Exhausted {
+        /// How much that is.
+        left: Amount,
+        /// Of how much.
+        quota: Amount,
+        /// What it is counted in: `tokens`, or the currency.
+        unit: String,
+        /// The quota's.
+        window: Window,
+        /// What it would take.
+        asked: Amount,
+        /// Seconds until the next window begins; after a lifetime there is none, and it is an hour.
+        retry_after: u64,
+    },
+    /// The token may cost more than there is in any window.
+    #[error("the token would take {asked} {currency}, above the {most} of the quota")]
+    TooDear {
+        /// What it may cost.
+        asked: Money,
+        /// All that there is.
+        most: Money,
+        /// What both are in.
+        currency: String,
+    },
+    /// Nobody knows what it may cost.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
 }
 
 /// The quotas of a group's clients, nobody else's to change until the transaction ends.
 pub struct Quotas {
     now: i64,
+    /// With its version; read where a quota in money is asked for.
+    prices: Option<(i64, PriceList)>,
     accounts: BTreeMap<Key, Account>,
     escrows: Vec<Escrow>,
     alerts: Vec<Event>,
@@ -50,55 +75,86 @@ impl Quotas {
         now: u64,
     ) -> Result<Self, StoreError> {
         let now = now.cast_signed();
-        let keys: BTreeSet<Key> =
-            group.filter_map(|approved| Some(key(approved, approved.escrow()?.0, now))).collect();
+        let (mut keys, mut in_money) = (BTreeSet::new(), false);
+        for approved in group {
+            let Some((quota, _)) = approved.escrow() else { continue };
+            keys.insert(key(approved, quota, now));
+            in_money |= quota.money.is_some();
+        }
+        let latest = if in_money { prices::latest(tx).await? } else { None };
+        let prices = latest.map(|row| Ok::<_, StoreError>((row.version, row.list()?)));
         let accounts = quotas::lock(tx, &keys).await?;
         Ok(Self {
             now,
+            prices: prices.transpose()?,
             accounts: accounts.into_iter().map(|account| (account.key(), account)).collect(),
             escrows: Vec::new(),
             alerts: Vec::new(),
         })
     }
 
-    /// Moves what is approved into escrow; nothing where its policy has no quota.
+    /// Moves what is approved into escrow, in each unit that its quota has; nothing where its policy
+    /// has none.
     ///
     /// # Errors
-    /// What is left, where that is less.
-    pub fn take(&mut self, approved: &Approved) -> Result<Option<Taken>, Exhausted> {
+    /// [`NotHeld`]; nothing has changed then.
+    pub fn take(&mut self, approved: &Approved) -> Result<Option<Taken>, NotHeld> {
         let Some((quota, tokens)) = approved.escrow() else { return Ok(None) };
-        let (key, most) = (key(approved, quota, self.now), quota.tokens.get());
+        let cost = self.cost(approved, quota, tokens)?;
+        let key = key(approved, quota, self.now);
         let next = quota.window.next(self.now).map(|next| (next - self.now).unsigned_abs());
-        let exhausted = |left| Exhausted {
-            left,
-            quota: most,
+        let currency = self.prices.as_ref().map_or("", |(_, prices)| prices.currency()).to_owned();
+        let exhausted = |unit: Unit, left: u64, most: u64, asked: u64| NotHeld::Exhausted {
+            left: unit.amount(left),
+            quota: unit.amount(most),
+            unit: match unit {
+                Unit::Tokens => "tokens".to_owned(),
+                Unit::Money => currency.clone(),
+            },
             window: quota.window,
-            asked: tokens,
+            asked: unit.amount(asked),
             retry_after: next.unwrap_or(LIFETIME),
         };
-        let account = self.accounts.get_mut(&key).ok_or_else(|| exhausted(0))?;
-        let before = account.balance;
-        if let Err(left) = account.balance.reserve(tokens, most) {
+        let Some(account) = self.accounts.get_mut(&key) else {
+            return Err(exhausted(Unit::Tokens, 0, 0, tokens));
+        };
+        let before = (account.tokens, account.money);
+        for (unit, asked) in [(Unit::Tokens, tokens), (Unit::Money, cost.held)] {
+            let limit = quota.limit(unit);
+            let most = limit.unwrap_or(u64::MAX);
+            let Err(left) = account.of_mut(unit).balance.reserve(asked, most) else { continue };
+            (account.tokens, account.money) = before;
             // It is used up when somebody goes away without: budgets seldom add up to all of it.
-            if quota.alerts.contains(&100) && account.alerted < 100 {
-                (account.quota, account.alerted) = (most, 100);
-                self.alerts.push(alert(account, 100));
+            let allowance = account.of_mut(unit);
+            if limit.is_some() && quota.alerts.contains(&100) && allowance.alerted < 100 {
+                (allowance.quota, allowance.alerted) = (most, 100);
+                self.alerts.push(threshold(account, unit, 100));
             }
-            return Err(exhausted(left));
+            return Err(exhausted(unit, left, most, asked));
         }
-        Ok(Some(Taken { key, quota: quota.clone(), tokens, before }))
+        Ok(Some(Taken { key, quota: quota.clone(), tokens, cost, before }))
+    }
+
+    /// What so many LLM tokens may cost with the models that are approved; nothing where the quota does
+    /// not limit money.
+    fn cost(&self, approved: &Approved, quota: &Quota, tokens: u64) -> Result<Cost, NotHeld> {
+        let Some(most) = quota.money else { return Ok(Cost::default()) };
+        let (version, prices) = self.prices.as_ref().ok_or(Unpriced::Everything)?;
+        let rate = prices.dearest(approved.models())?;
+        let asked = cost_at(rate, tokens);
+        if asked > most {
+            let currency = prices.currency().to_owned();
+            return Err(NotHeld::TooDear { asked, most, currency });
+        }
+        let (rate, held) = (rate.millionths(), asked.millionths());
+        Ok(Cost { prices: *version, rate, held, ..Cost::default() })
     }
 
     /// Keeps what was taken for the token of these claims.
     pub fn keep(&mut self, taken: Taken, claims: &Claims) {
-        let Taken { key, quota, tokens, .. } = taken;
+        let Taken { key, quota, tokens, cost, .. } = taken;
         if let Some(account) = self.accounts.get_mut(&key) {
-            account.quota = quota.tokens.get();
-            let reached = account.balance.reached(account.quota, &quota.alerts, account.alerted);
-            for percent in reached {
-                account.alerted = account.alerted.max(percent);
-                self.alerts.push(alert(account, percent));
-            }
+            self.alerts.extend(thresholds(account, &quota));
         }
         let (client, window, starts) = key;
         self.escrows.push(Escrow {
@@ -115,13 +171,14 @@ impl Quotas {
             spent: None,
             settled: None,
             overrun: 0,
+            cost,
         });
     }
 
     /// Gives back what was taken last, for a token that there was already.
     pub fn give_back(&mut self, taken: &Taken) {
         if let Some(account) = self.accounts.get_mut(&taken.key) {
-            account.balance = taken.before;
+            (account.tokens, account.money) = taken.before;
         }
     }
 
@@ -147,18 +204,35 @@ pub struct Taken {
     key: Key,
     quota: Quota,
     tokens: u64,
-    before: Balance,
+    cost: Cost,
+    before: (Allowance, Allowance),
+}
+
+/// An alert for each percentage of a quota that an account has reached since it was asked last.
+pub fn thresholds(account: &mut Account, quota: &Quota) -> Vec<Event> {
+    let mut alerts = Vec::new();
+    for unit in Unit::ALL {
+        let Some(limit) = quota.limit(unit) else {
+            account.of_mut(unit).quota = 0;
+            continue;
+        };
+        let reached = account.of_mut(unit).reach(limit, &quota.alerts);
+        alerts.extend(reached.into_iter().map(|percent| threshold(account, unit, percent)));
+    }
+    alerts
+}
+
+fn threshold(account: &Account, unit: Unit, percent: u64) -> Event {
+    let Account { client, window, starts, tenant, .. } = account;
+    let Allowance { quota, balance, .. } = account.of(unit);
+    let detail = json!({
+        "percent": percent, "window": window, "starts": starts, "unit": unit,
+        "quota": unit.amount(*quota), "reserved": unit.amount(balance.reserved),
+        "spent": unit.amount(balance.spent), "carried": unit.amount(balance.carried),
+    });
+    Event::new("quota.threshold", "alert").tenant(tenant).target(client).detail(&detail)
 }
 
 fn key(approved: &Approved, quota: &Quota, now: i64) -> Key {
     (approved.client().to_string(), quota.window, quota.window.start(now))
-}
-
-fn alert(account: &Account, percent: u64) -> Event {
-    let Account { client, window, starts, tenant, quota, balance, .. } = account;
-    let detail = json!({
-        "percent": percent, "window": window, "starts": starts, "quota": quota,
-        "reserved": balance.reserved, "spent": balance.spent, "carried": balance.carried,
-    });
-    Event::new("quota.threshold", "alert").tenant(tenant).target(client).detail(&detail)
 }

@@ -3,11 +3,11 @@
 use super::column::Bytes;
 use super::session::{heard, slice_of_ids};
 use super::{Conn, Session, StoreError, Tx, on, quotas};
-use crate::escrow::{Unreported, Window};
+use crate::escrow::{Unit, Unreported, Window};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
 
-/// The escrow of one token. Times are seconds, amounts LLM tokens.
+/// The escrow of one token. Times are seconds, amounts LLM tokens where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Escrow {
     /// The token.
@@ -41,9 +41,58 @@ pub struct Escrow {
     /// What was used beyond it, and has been charged.
     #[sqlx(try_from = "i64")]
     pub overrun: u64,
+    /// The same in money.
+    #[sqlx(flatten)]
+    pub cost: Cost,
+}
+
+/// What an escrow is in money; all of it 0 where the quota is not. Amounts are millionths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Cost {
+    /// The version of the list of prices that it was taken by, and that reports are held against.
+    pub prices: i64,
+    /// The dearest price of a million LLM tokens that the token permits.
+    #[sqlx(try_from = "i64")]
+    pub rate: u64,
+    /// How much it is.
+    #[sqlx(rename = "cost", try_from = "i64")]
+    pub held: u64,
+    /// What it was settled at; 0 until it is.
+    #[sqlx(rename = "cost_spent", try_from = "i64")]
+    pub spent: u64,
+    /// What was used beyond it, and has been charged.
+    #[sqlx(rename = "cost_overrun", try_from = "i64")]
+    pub overrun: u64,
 }
 
 impl Escrow {
+    /// How much of a unit it is.
+    #[must_use]
+    pub fn held(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Tokens => self.tokens,
+            Unit::Money => self.cost.held,
+        }
+    }
+
+    /// What it was settled at, once it is.
+    #[must_use]
+    pub fn settled_at(&self, unit: Unit) -> Option<u64> {
+        let spent = self.spent?;
+        Some(match unit {
+            Unit::Tokens => spent.cast_unsigned(),
+            Unit::Money => self.cost.spent,
+        })
+    }
+
+    /// What was used beyond it, and has been charged.
+    pub fn overrun_mut(&mut self, unit: Unit) -> &mut u64 {
+        match unit {
+            Unit::Tokens => &mut self.overrun,
+            Unit::Money => &mut self.cost.overrun,
+        }
+    }
+
     /// The account that it came from.
     #[must_use]
     pub fn account(&self) -> quotas::Key {
@@ -68,9 +117,10 @@ pub async fn insert_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreErr
                 };
             }
             let sql = "INSERT INTO escrows \
-                       (jti, client, period, starts, aud, exp, tokens, unreported, overrun) \
-                       SELECT *, 0 FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
-                       $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[])";
+                       (jti, client, period, starts, aud, exp, tokens, unreported, prices, rate, \
+                       cost, overrun) SELECT *, 0 FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
+                       $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], \
+                       $9::bigint[], $10::bigint[], $11::bigint[])";
             let insert = sqlx::query(sql)
                 .bind(column!(e => e.jti.as_bytes().as_slice()))
                 .bind(column!(e => e.client.as_str()))
@@ -80,6 +130,9 @@ pub async fn insert_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreErr
                 .bind(column!(e => e.exp))
                 .bind(column!(e => e.tokens.cast_signed()))
                 .bind(column!(e => e.unreported.as_str()))
+                .bind(column!(e => e.cost.prices))
+                .bind(column!(e => e.cost.rate.cast_signed()))
+                .bind(column!(e => e.cost.held.cast_signed()))
                 .execute(c);
             heard(insert).await?;
         }
@@ -87,7 +140,8 @@ pub async fn insert_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreErr
             for escrows in escrows.chunks(1000) {
                 let mut query = QueryBuilder::new(
                     "INSERT INTO escrows \
-                     (jti, client, period, starts, aud, exp, tokens, unreported, overrun) ",
+                     (jti, client, period, starts, aud, exp, tokens, unreported, prices, rate, \
+                     cost, overrun) ",
                 );
                 query.push_values(escrows, |mut row, e| {
                     row.push_bind(e.jti.as_bytes().as_slice())
@@ -98,6 +152,9 @@ pub async fn insert_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreErr
                         .push_bind(e.exp)
                         .push_bind(e.tokens.cast_signed())
                         .push_bind(e.unreported.as_str())
+                        .push_bind(e.cost.prices)
+                        .push_bind(e.cost.rate.cast_signed())
+                        .push_bind(e.cost.held.cast_signed())
                         .push_bind(0_i64);
                 });
                 query.build().execute(&mut *c).await?;
@@ -183,16 +240,21 @@ pub async fn put_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreError>
         return Ok(());
     }
     on!(tx, |c| {
-        let mut query = QueryBuilder::new("WITH done (jti, spent, settled, overrun) AS (");
+        let mut query = QueryBuilder::new(
+            "WITH done (jti, spent, settled, overrun, cost_spent, cost_overrun) AS (",
+        );
         query.push_values(escrows, |mut row, e| {
             row.push_bind(e.jti.as_bytes().as_slice())
                 .push_bind(e.spent)
                 .push_bind(e.settled)
-                .push_bind(e.overrun.cast_signed());
+                .push_bind(e.overrun.cast_signed())
+                .push_bind(e.cost.spent.cast_signed())
+                .push_bind(e.cost.overrun.cast_signed());
         });
         query.push(
             ") UPDATE escrows SET spent = done.spent, settled = done.settled, \
-             overrun = done.overrun FROM done WHERE escrows.jti = done.jti",
+             overrun = done.overrun, cost_spent = done.cost_spent, \
+             cost_overrun = done.cost_overrun FROM done WHERE escrows.jti = done.jti",
         );
         query.build().execute(c).await.map(drop)?;
     });

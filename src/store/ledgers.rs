@@ -1,7 +1,8 @@
 //! Who counts what tokens use.
 
 use super::session::{heard, slice};
-use super::{Conn, Session, StoreError, Tx, on};
+use super::{Conn, Session, StoreError, Tenants, Tx, on};
+use sqlx::QueryBuilder;
 
 /// A ledger. Times are seconds.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -71,6 +72,51 @@ pub async fn of_audience(
     let sql = "SELECT * FROM ledgers WHERE audience = $1 AND retired IS NULL \
                ORDER BY client, instance";
     Ok(on!(from, |c| sqlx::query_as(sql).bind(audience).fetch_all(c).await?))
+}
+
+/// Which ledgers; what is `None` does not restrict.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Of clients of these tenants.
+    pub tenants: Tenants<'a>,
+    /// Of this audience.
+    pub audience: Option<&'a str>,
+}
+
+/// Those that match, retired ones included, in order of their names, from behind the (client, instance)
+/// `after` on.
+///
+/// # Errors
+/// As any statement.
+pub async fn list(
+    from: &mut impl Session,
+    filter: Filter<'_>,
+    after: Option<(&str, &str)>,
+    limit: u32,
+) -> Result<Vec<Ledger>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM ledgers WHERE 1 = 1");
+        match filter.tenants {
+            Tenants::All => {}
+            Tenants::One(tenant) => {
+                let tenant = format!("{tenant}/");
+                query.push(" AND substr(client, 1, length(").push_bind(tenant.clone());
+                query.push(")) = ").push_bind(tenant);
+            }
+            Tenants::Nobody => {
+                query.push(" AND 1 = 0");
+            }
+        }
+        if let Some(audience) = filter.audience {
+            query.push(" AND audience = ").push_bind(audience);
+        }
+        if let Some((client, instance)) = after {
+            query.push(" AND (client, instance) > (").push_bind(client);
+            query.push(", ").push_bind(instance).push(")");
+        }
+        query.push(" ORDER BY client, instance LIMIT ").push_bind(i64::from(limit));
+        query.build_query_as().fetch_all(c).await?
+    }))
 }
 
 /// How many a client has, retired ones included.

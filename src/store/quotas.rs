@@ -2,31 +2,25 @@
 
 use super::session::{heard, slice};
 use super::{Conn, Session, StoreError, Tenants, Tx, on, push_tenants};
-use crate::escrow::{Balance, Window};
-use sqlx::QueryBuilder;
+use crate::escrow::{Allowance, Balance, Unit, Window};
+use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
 use std::collections::BTreeSet;
 
-/// A client's quota in one window. Amounts are LLM tokens.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+/// A client's quotas in one window.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The client.
     pub client: String,
     /// How long the window is.
-    #[sqlx(rename = "period", try_from = "String")]
     pub window: Window,
     /// When it begins, in seconds.
     pub starts: i64,
     /// The client's tenant.
     pub tenant: String,
-    /// The quota, as the last mint had it; 0 before the first.
-    #[sqlx(try_from = "i64")]
-    pub quota: u64,
-    /// The highest percentage that an alert was raised for.
-    #[sqlx(try_from = "i64")]
-    pub alerted: u64,
-    /// What has become of it.
-    #[sqlx(flatten)]
-    pub balance: Balance,
+    /// That of LLM tokens.
+    pub tokens: Allowance,
+    /// That of money, in millionths.
+    pub money: Allowance,
 }
 
 /// Which account: the client, the window, and when that begins.
@@ -46,10 +40,92 @@ impl Account {
             window: *window,
             starts: *starts,
             tenant: tenant.to_owned(),
-            quota: 0,
-            alerted: 0,
-            balance: Balance::default(),
+            tokens: Allowance::default(),
+            money: Allowance::default(),
         }
+    }
+
+    /// That of one unit.
+    #[must_use]
+    pub fn of(&self, unit: Unit) -> &Allowance {
+        match unit {
+            Unit::Tokens => &self.tokens,
+            Unit::Money => &self.money,
+        }
+    }
+
+    /// That of one unit, to be changed.
+    pub fn of_mut(&mut self, unit: Unit) -> &mut Allowance {
+        match unit {
+            Unit::Tokens => &mut self.tokens,
+            Unit::Money => &mut self.money,
+        }
+    }
+
+    /// In the order of [`AMOUNTS`].
+    fn amounts(&self) -> [i64; 16] {
+        let of = |Allowance { quota, alerted, balance }: Allowance| {
+            let Balance { granted, reserved, spent, refunded, overrun, carried } = balance;
+            [quota, alerted, granted, reserved, spent, refunded, overrun, carried]
+        };
+        let (tokens, money) = (of(self.tokens), of(self.money));
+        std::array::from_fn(|n| if n < 8 { tokens[n] } else { money[n - 8] }.cast_signed())
+    }
+}
+
+/// The columns of an account's amounts.
+const AMOUNTS: [&str; 16] = [
+    "quota",
+    "alerted",
+    "granted",
+    "reserved",
+    "spent",
+    "refunded",
+    "overrun",
+    "carried",
+    "money_quota",
+    "money_alerted",
+    "money_granted",
+    "money_reserved",
+    "money_spent",
+    "money_refunded",
+    "money_overrun",
+    "money_carried",
+];
+
+impl<'r, R: Row> FromRow<'r, R> for Account
+where
+    &'static str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let mut amounts = [0_u64; 16];
+        for (amount, column) in amounts.iter_mut().zip(AMOUNTS) {
+            let found: i64 = row.try_get(column)?;
+            *amount = u64::try_from(found).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        }
+        let of = |amounts: &[u64]| Allowance {
+            quota: amounts[0],
+            alerted: amounts[1],
+            balance: Balance {
+                granted: amounts[2],
+                reserved: amounts[3],
+                spent: amounts[4],
+                refunded: amounts[5],
+                overrun: amounts[6],
+                carried: amounts[7],
+            },
+        };
+        let window: String = row.try_get("period")?;
+        Ok(Self {
+            client: row.try_get("client")?,
+            window: window.try_into().map_err(|error: &str| sqlx::Error::Decode(error.into()))?,
+            starts: row.try_get("starts")?,
+            tenant: row.try_get("tenant")?,
+            tokens: of(&amounts[..8]),
+            money: of(&amounts[8..]),
+        })
     }
 }
 
@@ -106,31 +182,21 @@ async fn lock_those_there_are(
 /// # Errors
 /// As any statement.
 pub async fn put_many(tx: &mut Tx, accounts: &[Account]) -> Result<(), StoreError> {
-    let update = "DO UPDATE SET quota = excluded.quota, alerted = excluded.alerted, \
-                  granted = excluded.granted, reserved = excluded.reserved, \
-                  spent = excluded.spent, refunded = excluded.refunded, \
-                  overrun = excluded.overrun, carried = excluded.carried";
-    write(tx, accounts, update).await
+    let updates = AMOUNTS.map(|column| format!("{column} = excluded.{column}"));
+    write(tx, accounts, &format!("DO UPDATE SET {}", updates.join(", "))).await
 }
 
-async fn write(
-    tx: &mut Tx,
-    accounts: &[Account],
-    on_conflict: &'static str,
-) -> Result<(), StoreError> {
+async fn write(tx: &mut Tx, accounts: &[Account], on_conflict: &str) -> Result<(), StoreError> {
     if accounts.is_empty() {
         return Ok(());
     }
-    let insert = "INSERT INTO quotas (client, period, starts, tenant, quota, alerted, granted, \
-                  reserved, spent, refunded, overrun, carried) ";
+    let insert =
+        format!("INSERT INTO quotas (client, period, starts, tenant, {}) ", AMOUNTS.join(", "));
     let conflict = " ON CONFLICT (client, period, starts) ";
     match tx.conn() {
         // A statement of any size is one text, planned once.
         Conn::Postgres(c) => {
             let texts = |of: fn(&Account) -> &str| accounts.iter().map(of).collect::<Vec<_>>();
-            let numbers = |of: fn(&Account) -> u64| {
-                accounts.iter().map(|account| of(account).cast_signed()).collect::<Vec<_>>()
-            };
             let mut query = QueryBuilder::new(insert);
             query.push("SELECT * FROM UNNEST(").push_bind(texts(|a| &a.client));
             query.push("::text[], ").push_bind(texts(|a| a.window.as_str()));
@@ -139,37 +205,29 @@ async fn write(
                 .push_bind(accounts.iter().map(|a| a.starts).collect::<Vec<_>>());
             query.push("::bigint[], ").push_bind(texts(|a| &a.tenant));
             query.push("::text[]");
-            let amounts: [fn(&Account) -> u64; 8] = [
-                |a| a.quota,
-                |a| a.alerted,
-                |a| a.balance.granted,
-                |a| a.balance.reserved,
-                |a| a.balance.spent,
-                |a| a.balance.refunded,
-                |a| a.balance.overrun,
-                |a| a.balance.carried,
-            ];
-            for amount in amounts {
-                query.push(", ").push_bind(numbers(amount)).push("::bigint[]");
+            let amounts: Vec<_> = accounts.iter().map(Account::amounts).collect();
+            for column in 0..AMOUNTS.len() {
+                let amounts: Vec<i64> = amounts.iter().map(|amounts| amounts[column]).collect();
+                query.push(", ").push_bind(amounts).push("::bigint[]");
             }
             query.push(")").push(conflict).push(on_conflict);
             heard(query.build().execute(c)).await?;
         }
+        // As many rows as SQLite's 32,766 parameters allow for in a round figure.
         Conn::Sqlite(c) => {
-            let mut query = QueryBuilder::new(insert);
-            query.push_values(accounts, |mut row, a| {
-                row.push_bind(&a.client)
-                    .push_bind(a.window.as_str())
-                    .push_bind(a.starts)
-                    .push_bind(&a.tenant);
-                let Balance { granted, reserved, spent, refunded, overrun, carried } = a.balance;
-                let amounts =
-                    [a.quota, a.alerted, granted, reserved, spent, refunded, overrun, carried];
-                for amount in amounts {
-                    row.push_bind(amount.cast_signed());
-                }
-            });
-            query.push(conflict).push(on_conflict).build().execute(c).await?;
+            for accounts in accounts.chunks(1000) {
+                let mut query = QueryBuilder::new(insert.as_str());
+                query.push_values(accounts, |mut row, a| {
+                    row.push_bind(&a.client)
+                        .push_bind(a.window.as_str())
+                        .push_bind(a.starts)
+                        .push_bind(&a.tenant);
+                    for amount in a.amounts() {
+                        row.push_bind(amount);
+                    }
+                });
+                query.push(conflict).push(on_conflict).build().execute(&mut *c).await?;
+            }
         }
     }
     Ok(())
@@ -207,19 +265,22 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Account>, StoreError> {
     let source = match by {
-        By::Client => "quotas",
+        By::Client => "quotas".to_owned(),
         By::Tenant => {
-            "(SELECT tenant AS client, period, starts, tenant, \
-             CAST(sum(quota) AS BIGINT) AS quota, max(alerted) AS alerted, \
-             CAST(sum(granted) AS BIGINT) AS granted, CAST(sum(reserved) AS BIGINT) AS reserved, \
-             CAST(sum(spent) AS BIGINT) AS spent, CAST(sum(refunded) AS BIGINT) AS refunded, \
-             CAST(sum(overrun) AS BIGINT) AS overrun, CAST(sum(carried) AS BIGINT) AS carried \
-             FROM quotas GROUP BY tenant, period, starts)"
+            let sums = AMOUNTS.map(|column| match column {
+                "alerted" | "money_alerted" => format!("max({column}) AS {column}"),
+                _ => format!("CAST(sum({column}) AS BIGINT) AS {column}"),
+            });
+            format!(
+                "(SELECT tenant AS client, period, starts, tenant, {} \
+                 FROM quotas GROUP BY tenant, period, starts)",
+                sums.join(", ")
+            )
         }
     };
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new("SELECT * FROM ");
-        query.push(source).push(" AS accounts WHERE 1 = 1");
+        query.push(&source).push(" AS accounts WHERE 1 = 1");
         if let Some(client) = filter.client {
             query.push(" AND client = ").push_bind(client);
         }

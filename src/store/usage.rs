@@ -61,16 +61,26 @@ pub async fn put_many(tx: &mut Tx, usage: &[Usage]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What all ledgers together have counted for one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// LLM tokens.
+    pub tokens: u64,
+    /// Requests.
+    pub requests: u64,
+}
+
 /// What all ledgers together have counted for each of these tokens, 1,000 at most, that any has
 /// counted something for.
 ///
 /// # Errors
 /// As any statement.
-pub async fn sums(from: &mut impl Session, jtis: &[Jti]) -> Result<BTreeMap<Jti, u64>, StoreError> {
+pub async fn sums(from: &mut impl Session, jtis: &[Jti]) -> Result<BTreeMap<Jti, Sum>, StoreError> {
     let mut sums = BTreeMap::new();
     for one in of_tokens(from, jtis).await? {
-        let sum: &mut u64 = sums.entry(one.jti).or_default();
-        *sum = sum.saturating_add(one.tokens);
+        let sum: &mut Sum = sums.entry(one.jti).or_default();
+        sum.tokens = sum.tokens.saturating_add(one.tokens);
+        sum.requests = sum.requests.saturating_add(one.requests);
     }
     Ok(sums)
 }

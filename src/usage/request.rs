@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use scrip_token::limits::{MAX_INTEGER, MAX_MODELS};
 use scrip_token::{Jti, QualifiedName};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::take::{Counted, Report};
 use crate::admin::read;
 use crate::error::Problem;
+use crate::prices::ByModel;
 use crate::receipts::is_name;
 use crate::strict::Object;
 
@@ -36,14 +37,6 @@ struct Item {
     requests: u64,
     #[serde(default)]
     by_model: Vec<Object<ByModel>>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct ByModel {
-    model: String,
-    input: u64,
-    output: u64,
 }
 
 /// Reads the report that `client` sent, and its id.

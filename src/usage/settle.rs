@@ -14,12 +14,13 @@ use scrip_token::limits::LEEWAY;
 use tokio::time::MissedTickBehavior;
 
 use super::denied::Reading;
+use super::used::Used;
 use crate::app::App;
 use crate::clock;
-use crate::escrow::{self, Unreported};
+use crate::escrow::{self, Unit, Unreported};
 use crate::store::escrows::{self, Due, Escrow};
 use crate::store::ledgers::{self, Ledger};
-use crate::store::{Lock, StoreError, Tx, acks, quotas, usage};
+use crate::store::{Lock, StoreError, Tx, acks, quotas};
 
 /// How often something is settled.
 const EVERY: Duration = Duration::from_secs(5);
@@ -76,8 +77,7 @@ pub async fn settle(
     limit: u32,
 ) -> Result<usize, StoreError> {
     let due = due(tx, audience, now, limit).await?;
-    let jtis: Vec<Jti> = due.keys().copied().collect();
-    let sums = usage::sums(tx, &jtis).await?;
+    let used = Used::of(tx, &due.values().map(|(escrow, _)| escrow).collect::<Vec<_>>()).await?;
     let accounts: BTreeSet<quotas::Key> =
         due.values().map(|(escrow, _)| escrow.account()).collect();
     let accounts = quotas::lock(tx, &accounts).await?;
@@ -86,12 +86,16 @@ pub async fn settle(
 
     let mut settled = Vec::with_capacity(due.len());
     for (mut escrow, silence) in due.into_values() {
-        let reported = sums.get(&escrow.jti).copied().unwrap_or_default();
-        let spent = escrow::spent(escrow.tokens, reported, silence);
-        if let Some(account) = accounts.get_mut(&escrow.account()) {
-            account.balance.settle(escrow.tokens, spent);
-        }
-        (escrow.spent, escrow.settled) = (Some(spent.cast_signed()), Some(now));
+        let [tokens, cost] = Unit::ALL.map(|unit| {
+            let held = escrow.held(unit);
+            let spent = escrow::spent(held, used.by(escrow.jti, unit), silence);
+            if let Some(account) = accounts.get_mut(&escrow.account()) {
+                account.of_mut(unit).balance.settle(held, spent);
+            }
+            spent
+        });
+        (escrow.spent, escrow.settled) = (Some(tokens.cast_signed()), Some(now));
+        escrow.cost.spent = cost;
         settled.push(escrow);
     }
     for settled in settled.chunks(1000) {

@@ -6,12 +6,15 @@ use scrip_token::Jti;
 use scrip_token::limits::LEEWAY;
 use serde_json::json;
 
+use super::used::Used;
 use crate::audit::Event;
-use crate::escrow;
+use crate::escrow::{self, Balance, Unit};
+use crate::policy::Policy;
+use crate::recorder::quotas::thresholds;
 use crate::store::ledgers::{self, Ledger};
 use crate::store::quotas::{self, Account, Key};
 use crate::store::usage::{self, Usage};
-use crate::store::{StoreError, Tx, audit, escrows, tokens};
+use crate::store::{StoreError, Tx, audit, escrows, policies, tokens};
 
 /// What a ledger says.
 #[derive(Debug)]
@@ -46,8 +49,10 @@ pub struct Counted {
 pub struct Taken {
     /// What does not count, and why.
     pub ignored: Vec<(Jti, &'static str)>,
-    /// How many alerts it has raised.
-    pub alerts: u64,
+    /// How many alerts of overruns it has raised.
+    pub overruns: u64,
+    /// How many alerts of quotas whose thresholds it has reached.
+    pub thresholds: u64,
 }
 
 /// Why a report does not count.
@@ -91,26 +96,31 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
     // Before what is counted is set: whoever settles them reads it after it has locked them.
     let held = escrows::lock(tx, &jtis).await?;
     usage::put_many(tx, &counted).await?;
-    let sums = usage::sums(tx, &jtis).await?;
+    let used = Used::of(tx, &held.iter().collect::<Vec<_>>()).await?;
 
     let (mut charges, mut over): (Charges, _) = (BTreeMap::new(), Vec::new());
     for mut escrow in held {
-        let reported = sums.get(&escrow.jti).copied().unwrap_or_default();
-        let settled = escrow.spent.map(i64::cast_unsigned);
-        let overrun = escrow::overrun(escrow.tokens, settled, reported);
-        let beyond = overrun.saturating_sub(escrow.overrun);
-        if beyond == 0 {
-            continue;
+        let mut is_over = false;
+        for unit in Unit::ALL {
+            let (held, settled) = (escrow.held(unit), escrow.settled_at(unit));
+            let overrun = escrow::overrun(held, settled, used.by(escrow.jti, unit));
+            let before = *escrow.overrun_mut(unit);
+            let Some(beyond) = overrun.checked_sub(before).filter(|beyond| *beyond > 0) else {
+                continue;
+            };
+            let payer = escrow.window.liable(escrow.starts, now);
+            let payer = (escrow.client.clone(), escrow.window, payer);
+            charges.entry(escrow.account()).or_default().of_mut(unit).overrun(beyond);
+            charges.entry(payer).or_default().of_mut(unit).carry(beyond);
+            *escrow.overrun_mut(unit) = overrun.min(i64::MAX.unsigned_abs());
+            is_over = true;
         }
-        let payer = escrow.window.liable(escrow.starts, now);
-        let payer = (escrow.client.clone(), escrow.window, payer);
-        charges.entry(escrow.account()).or_default().overrun(beyond);
-        charges.entry(payer).or_default().carry(beyond);
-        escrow.overrun = overrun.min(i64::MAX.unsigned_abs());
-        over.push(escrow);
+        if is_over {
+            over.push(escrow);
+        }
     }
     escrows::put_many(tx, &over).await?;
-    taken.alerts = charge(tx, &charges, report, now_ms).await?;
+    charge(tx, &charges, report, now_ms, &mut taken).await?;
 
     // A clock that is ahead of ours by less than the leeway has not seen the future either.
     let complete_until = ledger.complete_until.max(report.complete_until.min(now));
@@ -119,7 +129,22 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
 }
 
 /// What is to be added to accounts: overrun and carried alone.
-type Charges = BTreeMap<Key, escrow::Balance>;
+type Charges = BTreeMap<Key, Charge>;
+
+#[derive(Clone, Copy, Default)]
+struct Charge {
+    tokens: Balance,
+    money: Balance,
+}
+
+impl Charge {
+    fn of_mut(&mut self, unit: Unit) -> &mut Balance {
+        match unit {
+            Unit::Tokens => &mut self.tokens,
+            Unit::Money => &mut self.money,
+        }
+    }
+}
 
 /// What of a report concerns tokens of the audience that are on record.
 async fn counted(
@@ -152,34 +177,53 @@ async fn counted(
     Ok(counted)
 }
 
-/// Charges the accounts and raises an alert for each that was overrun; says how many those are.
+/// Charges the accounts and raises an alert for each that was overrun, and for each percentage of a
+/// quota that one has reached by what it pays.
 async fn charge(
     tx: &mut Tx,
     charges: &Charges,
     report: &Report,
     now_ms: i64,
-) -> Result<u64, StoreError> {
+    taken: &mut Taken,
+) -> Result<(), StoreError> {
     let mut accounts = quotas::lock(tx, &charges.keys().cloned().collect()).await?;
     let mut alerts = Vec::new();
     for account in &mut accounts {
-        let charge = charges.get(&account.key()).copied().unwrap_or_default();
-        account.balance.overrun(charge.overrun);
-        account.balance.carry(charge.carried);
-        if charge.overrun > 0 {
-            alerts.push(alert(account, charge.overrun, report).at(now_ms));
+        let Some(Charge { tokens, money }) = charges.get(&account.key()).copied() else { continue };
+        for (allowance, charge) in [(&mut account.tokens, tokens), (&mut account.money, money)] {
+            allowance.balance.overrun(charge.overrun);
+            allowance.balance.carry(charge.carried);
+        }
+        if tokens.overrun > 0 || money.overrun > 0 {
+            alerts.push(overrun(account, tokens.overrun, money.overrun, report));
+            taken.overruns += 1;
+        }
+        if tokens.carried > 0 || money.carried > 0 {
+            let policy = policies::of_client(tx, &account.client).await?;
+            let policy = policy.and_then(|row| Policy::from_json(row.body.as_bytes()).ok());
+            let quota = policy.as_ref().and_then(Policy::quota);
+            // Another kind of window has another account.
+            if let Some(quota) = quota.filter(|quota| quota.window == account.window) {
+                let reached = thresholds(account, quota);
+                taken.thresholds += reached.len() as u64;
+                alerts.extend(reached);
+            }
         }
     }
     quotas::put_many(tx, &accounts).await?;
+    let alerts: Vec<_> = alerts.into_iter().map(|alert| alert.at(now_ms)).collect();
     if !alerts.is_empty() {
         audit::insert_many(tx, &alerts).await?;
     }
-    Ok(alerts.len() as u64)
+    Ok(())
 }
 
-fn alert(account: &Account, tokens: u64, report: &Report) -> Event {
-    let Account { client, window, starts, tenant, balance, .. } = account;
+fn overrun(account: &Account, tokens: u64, money: u64, report: &Report) -> Event {
+    let Account { client, window, starts, tenant, .. } = account;
     let detail = json!({
-        "tokens": tokens, "window": window, "starts": starts, "overrun": balance.overrun,
+        "tokens": tokens, "money": Unit::Money.amount(money), "window": window, "starts": starts,
+        "overrun": account.tokens.balance.overrun,
+        "overrun_money": Unit::Money.amount(account.money.balance.overrun),
         "ledger": format!("{}/{}", report.client, report.instance),
     });
     Event::new("quota.overrun", "alert").tenant(tenant).target(client).detail(&detail)

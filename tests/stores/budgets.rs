@@ -1,20 +1,22 @@
 //! The invariants of budgets, under whatever may happen in whatever order, against a plain model: mints,
 //! reports that come twice, late, out of order or never, expiries, revocations, quotas that are raised
-//! and lowered, ledgers that come and go, and transactions that are given up half-way.
+//! and lowered, in LLM tokens and in money, prices that change, ledgers that come and go, and transactions
+//! that are given up half-way.
 
 use super::Fresh;
 use crate::harness::dice::{Dice, Size};
 use scrip::caller::Caller;
-use scrip::escrow::{Balance, Window};
+use scrip::escrow::{Balance, Unit, Window};
 use scrip::mint::request::MintRequest;
 use scrip::policy::{Approved, Policy, judge};
-use scrip::recorder::quotas::Quotas;
+use scrip::prices::{ByModel, Money};
+use scrip::recorder::quotas::{NotHeld, Quotas};
 use scrip::store::Tenants;
 use scrip::store::ledgers::{self, Ledger};
 use scrip::store::quotas::{self, By, Filter};
 use scrip::store::tokens::{self, Token};
 use scrip::store::verifiers::Verifier;
-use scrip::store::{Lock, acks, escrows};
+use scrip::store::{Lock, acks, escrows, prices};
 use scrip::usage::{Counted, Report, settle, take};
 use scrip_token::{Jti, QualifiedName};
 use serde_json::json;
@@ -52,17 +54,31 @@ struct Minted {
     jti: Jti,
     account: Account,
     exp: i64,
-    tokens: u64,
-    /// By ledgers.
-    counted: BTreeMap<usize, u64>,
+    /// In LLM tokens, and in millionths of money.
+    held: [u64; 2],
+    /// The prices that it was minted under; none: its quota was not in money.
+    prices: Option<PerModel>,
+    /// By ledgers: with each model, and what is not said with which.
+    counted: BTreeMap<usize, [u64; 3]>,
     denied: Option<i64>,
-    spent: Option<u64>,
-    overrun: u64,
+    spent: Option<[u64; 2]>,
+    overrun: [u64; 2],
 }
 
+/// Prices of a million LLM tokens with `m-cheap`, with `m-dear` and with anything else, in millionths.
+type PerModel = [u64; 3];
+
+const MODELS: [&str; 3] = ["m-cheap", "m-dear", "unheard-of"];
+
 impl Minted {
-    fn reported(&self) -> u64 {
-        self.counted.values().sum()
+    /// In LLM tokens, and in money.
+    fn reported(&self) -> [u64; 2] {
+        let sum = |n: usize| self.counted.values().map(|by_model| by_model[n]).sum::<u64>();
+        let used = [sum(0), sum(1), sum(2)];
+        let cost = self.prices.map_or(0, |prices| {
+            (0..3).map(|n| used[n] * prices[n]).sum::<u64>().div_ceil(1_000_000)
+        });
+        [used.iter().sum(), cost]
     }
 }
 
@@ -84,9 +100,12 @@ struct World<'s> {
     now: i64,
     seq: i64,
     quota: u64,
+    /// In millionths.
+    money: Option<u64>,
+    prices: PerModel,
     gateways: [Gateway; 2],
     minted: Vec<Minted>,
-    carried: BTreeMap<Account, u64>,
+    carried: BTreeMap<Account, [u64; 2]>,
     sent: Vec<Report>,
     names: u64,
 }
@@ -104,6 +123,8 @@ impl<'s> World<'s> {
             now: BEGIN,
             seq: 0,
             quota: 1000,
+            money: Some(1_000_000),
+            prices: [0; 3],
             gateways: Default::default(),
             minted: Vec::new(),
             carried: BTreeMap::new(),
@@ -113,16 +134,24 @@ impl<'s> World<'s> {
     }
 
     async fn step(&mut self) {
-        match self.dice.roll(0..20) {
+        if self.prices[2] == 0 {
+            self.reprice().await;
+        }
+        match self.dice.roll(0..21) {
             0..6 => self.mint().await,
             6..10 => self.report().await,
             10 => self.repeat().await,
             11..13 => self.now += self.dice.roll(1..400).cast_signed(),
             13 if self.dice.roll(0..4) == 0 => self.now += self.dice.roll(400..8000).cast_signed(),
-            13 => self.quota = self.dice.roll(300..2000),
+            13 => {
+                self.quota = self.dice.roll(300..2000);
+                let money = self.dice.roll(100_000..3_000_000);
+                self.money = (self.dice.roll(0..4) > 0).then_some(money);
+            }
             14 => self.revoke().await,
             15 => self.acknowledge().await,
             16 => self.come_or_go().await,
+            17 => self.reprice().await,
             _ => self.settle().await,
         }
         self.check().await;
@@ -136,21 +165,40 @@ impl<'s> World<'s> {
         if self.window == Window::Hour { self.now - self.now % 3600 } else { 0 }
     }
 
-    /// What of an account is not to be had any more.
-    fn out(&self, account: &Account) -> u64 {
+    /// What of an account is not to be had any more, in each unit.
+    fn out(&self, account: &Account) -> [u64; 2] {
         let mine = self.minted.iter().filter(|one| one.account == *account);
-        let held: u64 = mine.map(|one| one.spent.unwrap_or(one.tokens)).sum();
-        held + self.carried.get(account).copied().unwrap_or_default()
+        let held = mine.map(|one| one.spent.unwrap_or(one.held)).fold([0, 0], plus);
+        plus(held, self.carried.get(account).copied().unwrap_or_default())
+    }
+
+    /// The dearest is what has no price of its own.
+    async fn reprice(&mut self) {
+        let [cheap, dear] = [self.dice.roll(0..900_000_000), self.dice.roll(0..3_000_000_000)];
+        let most = cheap.max(dear).max(1);
+        self.prices = [cheap, dear, most];
+        let price = |model: &str, amount: u64| {
+            let price = Money::from_millionths(amount);
+            json!({"model": model, "input": price, "output": price})
+        };
+        let models = [price("m-cheap", cheap), price("m-*", most), price("m-dear", dear)];
+        let list = json!({"currency": "USD", "models": models});
+        let mut tx = self.store.begin(Lock::Admin).await.unwrap();
+        prices::insert(&mut tx, "acme/ops", self.now, &list.to_string()).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     fn approved(&self, client: &str, tokens: u64) -> Approved {
-        let policy = json!({
+        let mut policy = json!({
             "name": format!("{}/p", self.tenant), "audiences": [self.audience], "env": "prod",
-            "scopes": ["llm:chat"], "quota": {
+            "scopes": ["llm:chat"], "models": ["m-*"], "defaults": {"models": ["m-*"]}, "quota": {
                 "tokens": self.quota, "window": self.window,
                 "unreported": if self.released { "released" } else { "spent" },
             },
         });
+        if let Some(money) = self.money {
+            policy["quota"]["money"] = json!(Money::from_millionths(money));
+        }
         let policy = Policy::from_json(policy.to_string().as_bytes()).unwrap();
         let tokens = tokens.to_string();
         let form = [("grant_type", "client_credentials"), ("budget_tokens", tokens.as_str())];
@@ -179,20 +227,25 @@ impl<'s> World<'s> {
         let mut quotas = Quotas::lock(&mut tx, approved.iter(), now).await.unwrap();
         let (mut rows, mut minted) = (Vec::new(), Vec::new());
         for ((account, tokens), approved) in orders.into_iter().zip(approved) {
-            let fresh: u64 = minted
-                .iter()
-                .filter(|one: &&Minted| one.account == account)
-                .map(|one| one.tokens)
-                .sum();
-            let out = self.out(&account) + fresh;
+            let fresh = minted.iter().filter(|one: &&Minted| one.account == account);
+            let fresh = fresh.map(|one| one.held).fold([0, 0], plus);
+            let prices = self.money.map(|_| self.prices);
+            let cost = prices.map_or(0, |prices| (tokens * prices[2]).div_ceil(1_000_000));
+            let held = [tokens, cost];
+            let out = plus(plus(self.out(&account), fresh), held);
+            let fits = [out[0] <= self.quota, self.money.is_none_or(|money| out[1] <= money)];
             let taken = match quotas.take(&approved) {
                 Ok(taken) => taken.expect("the policy has a quota"),
+                Err(NotHeld::TooDear { .. }) => {
+                    assert!(self.money.is_some_and(|money| cost > money), "{cost} were refused");
+                    continue;
+                }
                 Err(_) => {
-                    assert!(out + tokens > self.quota, "{tokens} of {out} were refused");
+                    assert!(fits.contains(&false), "{held:?} of {out:?} were refused");
                     continue;
                 }
             };
-            assert!(out + tokens <= self.quota, "{tokens} were granted beyond {out}");
+            assert_eq!(fits, [true, true], "{held:?} were granted beyond {out:?}");
             if self.dice.roll(0..6) == 0 {
                 quotas.give_back(&taken);
                 continue;
@@ -219,11 +272,12 @@ impl<'s> World<'s> {
                 jti: claims.jti,
                 account,
                 exp: claims.exp.cast_signed(),
-                tokens,
+                held,
+                prices,
                 counted: BTreeMap::new(),
                 denied: None,
                 spent: None,
-                overrun: 0,
+                overrun: [0, 0],
             });
         }
         tokens::insert_many(&mut tx, &rows).await.unwrap();
@@ -243,14 +297,25 @@ impl<'s> World<'s> {
             if self.dice.roll(0..3) > 0 {
                 continue;
             }
-            let before = one.counted.get(&gateway).copied().unwrap_or_default();
-            let tokens = match self.dice.roll(0..8) {
-                0 => before,
-                1 => before / 2,
-                2 => before + self.dice.roll(1..600),
-                _ => before + self.dice.roll(1..40),
-            };
-            items.push(Counted { jti: one.jti, tokens, requests: 1, by_model: "[]".to_owned() });
+            let mut used = one.counted.get(&gateway).copied().unwrap_or_default();
+            let model = self.dice.roll(0..3) as usize;
+            match self.dice.roll(0..8) {
+                0 => {}
+                1 => used = used.map(|tokens| tokens / 2),
+                2 => used[model] += self.dice.roll(1..600),
+                _ => used[model] += self.dice.roll(1..40),
+            }
+            // What is left out of the models is as dear as what has no price.
+            let named = 2 + self.dice.roll(0..2) as usize;
+            let by_model = MODELS.iter().zip(used).take(named).map(|(model, tokens)| {
+                json!({"model": model, "input": tokens / 2, "output": tokens - tokens / 2})
+            });
+            items.push(Counted {
+                jti: one.jti,
+                tokens: used.iter().sum(),
+                requests: 1,
+                by_model: json!(by_model.collect::<Vec<_>>()).to_string(),
+            });
         }
         items.push(Counted {
             jti: Jti::new(BEGIN.unsigned_abs() * 1000, [0xff; 10]),
@@ -309,13 +374,19 @@ impl<'s> World<'s> {
                 continue;
             };
             let counted = one.counted.entry(gateway).or_default();
-            *counted = (*counted).max(item.tokens);
-            let bound = one.spent.unwrap_or(one.tokens);
-            let overrun = one.reported().saturating_sub(bound);
+            if item.tokens > counted.iter().sum() {
+                *counted = by_model(item);
+            }
+            let (bound, reported) = (one.spent.unwrap_or(one.held), one.reported());
             let payer = if hour { start.max(one.account.1 + 3600) } else { 0 };
             let payer = (one.account.0.clone(), payer);
-            *self.carried.entry(payer).or_default() += overrun - one.overrun;
-            one.overrun = overrun;
+            for unit in 0..2 {
+                // A split that got cheaper takes nothing back.
+                let overrun = reported[unit].saturating_sub(bound[unit]).max(one.overrun[unit]);
+                let carried = self.carried.entry(payer.clone()).or_default();
+                carried[unit] += overrun - one.overrun[unit];
+                one.overrun[unit] = overrun;
+            }
         }
         let complete = &mut self.gateways[gateway].complete;
         *complete = (*complete).max(report.complete_until);
@@ -413,14 +484,15 @@ impl<'s> World<'s> {
         });
         let enforced = enforced.min().unwrap_or(-1);
         for one in self.minted.iter_mut().filter(|one| one.spent.is_none()) {
-            let used: u64 = one.counted.values().sum::<u64>().min(one.tokens);
+            let reported = one.reported();
+            let used = std::array::from_fn(|unit| reported[unit].min(one.held[unit]));
             let over = one.exp + LEEWAY;
             one.spent = match complete {
                 None if over >= self.now => None,
-                None => Some(if self.released { used } else { one.tokens }),
+                None => Some(if self.released { used } else { one.held }),
                 Some(complete) if over < complete => Some(used),
                 Some(_) if one.denied.is_some_and(|seq| seq <= enforced) => Some(used),
-                Some(_) if over + GRACE < self.now => Some(one.tokens),
+                Some(_) if over + GRACE < self.now => Some(one.held),
                 Some(_) => None,
             };
         }
@@ -428,31 +500,38 @@ impl<'s> World<'s> {
 
     /// Every account in the database is what the model says.
     async fn check(&self) {
-        let mut expected: BTreeMap<Account, Balance> = BTreeMap::new();
-        for (account, carried) in self.carried.iter().filter(|(_, carried)| **carried > 0) {
-            expected.entry(account.clone()).or_default().carried = *carried;
+        let mut expected: BTreeMap<Account, [Balance; 2]> = BTreeMap::new();
+        for (account, carried) in self.carried.iter().filter(|(_, carried)| **carried != [0, 0]) {
+            let balances = expected.entry(account.clone()).or_default();
+            (balances[0].carried, balances[1].carried) = (carried[0], carried[1]);
         }
         for one in &self.minted {
-            let balance = expected.entry(one.account.clone()).or_default();
-            balance.granted += one.tokens;
-            balance.overrun += one.overrun;
-            match one.spent {
-                None => balance.reserved += one.tokens,
-                Some(spent) => {
-                    balance.spent += spent;
-                    balance.refunded += one.tokens - spent;
+            let (balances, reported) =
+                (expected.entry(one.account.clone()).or_default(), one.reported());
+            for (unit, balance) in balances.iter_mut().enumerate() {
+                let held = one.held[unit];
+                balance.granted += held;
+                balance.overrun += one.overrun[unit];
+                match one.spent.map(|spent| spent[unit]) {
+                    None => balance.reserved += held,
+                    Some(spent) => {
+                        balance.spent += spent;
+                        balance.refunded += held - spent;
+                    }
                 }
+                let used = one.spent.unwrap_or(one.held)[unit] + one.overrun[unit];
+                assert!(used >= reported[unit], "what was used is paid for: {one:?}");
             }
-            let used = one.spent.unwrap_or(one.tokens) + one.overrun;
-            assert!(used >= one.reported(), "what was used is paid for: {one:?}");
         }
         let filter = Filter { tenants: Tenants::One(&self.tenant), ..Filter::default() };
         let mut reader = self.store.read().await.unwrap();
         let found = quotas::list(&mut reader, By::Client, filter, None, 1000).await.unwrap();
-        let found: BTreeMap<Account, Balance> = found
+        let found: BTreeMap<Account, [Balance; 2]> = found
             .into_iter()
-            .map(|row| ((row.client, row.starts), row.balance))
-            .filter(|(_, balance)| *balance != Balance::default())
+            .map(|row| {
+                ((row.client.clone(), row.starts), Unit::ALL.map(|unit| row.of(unit).balance))
+            })
+            .filter(|(_, balances)| *balances != <[Balance; 2]>::default())
             .collect();
         assert_eq!(found, expected);
     }
@@ -465,4 +544,15 @@ impl<'s> World<'s> {
         assert!(self.minted.iter().all(|one| one.spent.is_some()), "{:?}", self.minted);
         self.minted.len()
     }
+}
+
+fn plus(a: [u64; 2], b: [u64; 2]) -> [u64; 2] {
+    [a[0] + b[0], a[1] + b[1]]
+}
+
+/// With each model; what is said of none is as dear as what is unheard of.
+fn by_model(item: &Counted) -> [u64; 3] {
+    let said: Vec<ByModel> = serde_json::from_str(&item.by_model).unwrap();
+    let of = |n: usize| said.get(n).map_or(0, |one| one.input + one.output);
+    [of(0), of(1), item.tokens - of(0) - of(1)]
 }

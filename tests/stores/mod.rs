@@ -26,6 +26,7 @@ mod lineage;
 mod locks;
 mod outbox;
 mod partitions;
+mod prices;
 mod quotas;
 mod rates;
 mod receipts;

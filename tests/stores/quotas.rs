@@ -1,10 +1,10 @@
 use super::{Fresh, HOSTILE, jti};
-use scrip::escrow::{Balance, Unreported, Window};
+use scrip::escrow::{Allowance, Balance, Unreported, Window};
 use scrip::store::Tenants;
-use scrip::store::escrows::{self, Due, Escrow};
+use scrip::store::escrows::{self, Cost, Due, Escrow};
 use scrip::store::ledgers::{self, Ledger};
 use scrip::store::quotas::{self, Account, By, Filter, Key};
-use scrip::store::usage::{self, Usage};
+use scrip::store::usage::{self, Sum, Usage};
 use scrip::store::{Lock, StoreError, acks, verifiers};
 use scrip_token::Jti;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,17 +38,22 @@ async fn an_account_is_made_once_and_comes_back_as_it_was(store: &Fresh) {
         accounts.iter().find(|account| account.client == client).cloned().unwrap()
     };
     assert_eq!(of(&accounts, "acme/a").tenant, "acme");
-    assert_eq!(of(&accounts, "acme/a").balance, Balance::default());
-    for (n, account) in (1..).zip(&mut accounts) {
-        (account.quota, account.alerted) = (n * 100, n);
-        account.balance = Balance {
+    let nothing = Allowance::default();
+    assert_eq!((of(&accounts, "acme/a").tokens, of(&accounts, "acme/a").money), (nothing, nothing));
+    let some = |n: u64| Allowance {
+        quota: n * 100,
+        alerted: n,
+        balance: Balance {
             granted: n,
             reserved: n + 1,
             spent: n + 2,
             refunded: n + 3,
             overrun: n + 4,
             carried: i64::MAX.unsigned_abs(),
-        };
+        },
+    };
+    for (n, account) in (1..).zip(&mut accounts) {
+        (account.tokens, account.money) = (some(n), some(n + 1000));
     }
     quotas::put_many(&mut tx, &accounts).await.unwrap();
     quotas::put_many(&mut tx, &[]).await.unwrap();
@@ -67,7 +72,7 @@ async fn two_replicas_reserve_one_after_the_other(store: &Fresh) {
         for _ in 0..20 {
             let mut tx = store.begin(Lock::Mint).await.unwrap();
             let mut accounts = quotas::lock(&mut tx, &keys(&["acme/a"])).await.unwrap();
-            if accounts[0].balance.reserve(1, 30).is_ok() {
+            if accounts[0].tokens.balance.reserve(1, 30).is_ok() {
                 quotas::put_many(&mut tx, &accounts).await.unwrap();
             }
             tx.commit().await.unwrap();
@@ -76,7 +81,7 @@ async fn two_replicas_reserve_one_after_the_other(store: &Fresh) {
     tokio::join!(reserve(), reserve());
     let mut tx = store.begin(Lock::Mint).await.unwrap();
     let accounts = quotas::lock(&mut tx, &keys(&["acme/a"])).await.unwrap();
-    assert_eq!(accounts[0].balance.reserved, 30);
+    assert_eq!(accounts[0].tokens.balance.reserved, 30);
 }
 
 async fn replicas_that_share_accounts_do_not_deadlock(store: &Fresh) {
@@ -89,7 +94,7 @@ async fn replicas_that_share_accounts_do_not_deadlock(store: &Fresh) {
             let mut tx = store.begin(Lock::Admin).await.unwrap();
             let mut accounts = quotas::lock(&mut tx, &keys(&clients)).await.unwrap();
             for account in &mut accounts {
-                account.balance.reserve(1, 1000).unwrap();
+                account.tokens.balance.reserve(1, 1000).unwrap();
             }
             quotas::put_many(&mut tx, &accounts).await.unwrap();
             tx.commit().await.unwrap();
@@ -104,8 +109,10 @@ async fn spend(store: &Fresh, client: &str, window: Window, starts: i64, spent: 
     let mut tx = store.begin(Lock::Admin).await.unwrap();
     let key = (client.to_owned(), window, starts);
     let mut accounts = quotas::lock(&mut tx, &[key].into()).await.unwrap();
-    accounts[0].quota = spent * 10;
-    accounts[0].balance = Balance { granted: spent, spent, ..Balance::default() };
+    let balance = Balance { granted: spent, spent, ..Balance::default() };
+    accounts[0].tokens = Allowance { quota: spent * 10, alerted: spent, balance };
+    let balance = Balance { granted: spent * 2, spent: spent * 2, ..Balance::default() };
+    accounts[0].money = Allowance { quota: spent * 20, alerted: spent * 2, balance };
     quotas::put_many(&mut tx, &accounts).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -123,7 +130,7 @@ async fn accounts_are_listed_newest_first_and_forgotten(store: &Fresh) {
     let mut reader = store.read().await.unwrap();
     let mut listed = async |filter: Filter<'_>, after, limit| -> Vec<u64> {
         let rows = quotas::list(&mut reader, By::Client, filter, after, limit).await.unwrap();
-        rows.iter().map(|row| row.balance.spent).collect()
+        rows.iter().map(|row| row.tokens.balance.spent).collect()
     };
     let all = Filter::default();
     assert_eq!(listed(all, None, 9).await, [4, 2, 1, 8, 16]);
@@ -144,7 +151,7 @@ async fn accounts_are_listed_newest_first_and_forgotten(store: &Fresh) {
     assert_eq!(quotas::prune(&mut tx, 90_000, 9).await.unwrap(), 1);
     assert_eq!(quotas::prune(&mut tx, 90_000, 9).await.unwrap(), 0);
     let left = quotas::list(&mut tx, By::Client, all, None, 9).await.unwrap();
-    assert_eq!(left.iter().map(|row| row.balance.spent).collect::<Vec<_>>(), [4, 16]);
+    assert_eq!(left.iter().map(|row| row.tokens.balance.spent).collect::<Vec<_>>(), [4, 16]);
 }
 
 async fn tenants_are_summed_up(store: &Fresh) {
@@ -153,7 +160,7 @@ async fn tenants_are_summed_up(store: &Fresh) {
     let rows = quotas::list(&mut reader, By::Tenant, Filter::default(), None, 9).await.unwrap();
     let shown: Vec<_> = rows
         .iter()
-        .map(|row| (row.client.as_str(), row.window, row.quota, row.balance.spent))
+        .map(|row| (row.client.as_str(), row.window, row.tokens.quota, row.tokens.balance.spent))
         .collect();
     let expected = [
         ("acme", Window::Hour, 40, 4),
@@ -162,10 +169,15 @@ async fn tenants_are_summed_up(store: &Fresh) {
         ("acme", Window::Lifetime, 160, 16),
     ];
     assert_eq!(shown, expected);
+    for row in &rows {
+        assert_eq!(row.money.quota, row.tokens.quota * 2);
+        assert_eq!(row.money.balance.spent, row.tokens.balance.spent * 2);
+    }
+    assert_eq!((rows[2].tokens.alerted, rows[2].money.alerted), (2, 4), "the highest, not the sum");
     let after = Some((86_400, "acme-2", Window::Day));
     let tenant = Filter { tenants: Tenants::One("acme"), ..Filter::default() };
     let rows = quotas::list(&mut reader, By::Tenant, tenant, after, 1).await.unwrap();
-    assert_eq!((rows.len(), rows[0].balance.spent), (1, 3));
+    assert_eq!((rows.len(), rows[0].tokens.balance.spent), (1, 3));
 }
 
 pub fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
@@ -183,6 +195,7 @@ pub fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
         spent: None,
         settled: None,
         overrun: 0,
+        cost: Cost { prices: i64::from(n), rate: 7, held: u64::from(n) * 7, ..Cost::default() },
     }
 }
 
@@ -210,6 +223,7 @@ async fn an_escrow_comes_back_as_it_was(store: &Fresh) {
     let asked: Vec<Jti> = jtis(&rows).into_iter().rev().chain([jti(100, 99)]).collect();
     assert_eq!(escrows::lock(&mut tx, &asked).await.unwrap(), rows, "in order of their ids");
     (rows[0].spent, rows[0].settled, rows[0].overrun) = (Some(1), Some(500), 7);
+    (rows[0].cost.spent, rows[0].cost.overrun) = (5, i64::MAX.unsigned_abs());
     rows[1].overrun = 9;
     escrows::put_many(&mut tx, &rows[..2]).await.unwrap();
     escrows::put_many(&mut tx, &[]).await.unwrap();
@@ -288,6 +302,22 @@ async fn a_ledger_is_counted_until_it_retires(store: &Fresh) {
     assert_eq!(ledgers::lock(&mut tx, "acme/other", "a").await.unwrap(), None);
     assert_eq!(ledgers::of_audience(&mut tx, "gw").await.unwrap(), [one.clone(), two.clone()]);
     assert_eq!(ledgers::of_audience(&mut tx, "other").await.unwrap(), []);
+    ledgers::put(&mut tx, &Ledger { audience: "other".to_owned(), ..ledger("acme2/gw", "a") })
+        .await
+        .unwrap();
+    let mut listed = async |filter: ledgers::Filter<'_>, after, limit| -> Vec<String> {
+        let rows = ledgers::list(&mut tx, filter, after, limit).await.unwrap();
+        rows.into_iter().map(|row| format!("{}/{}", row.client, row.instance)).collect()
+    };
+    let all = ledgers::Filter::default();
+    assert_eq!(listed(all, None, 9).await, ["acme/gw/a", "acme/gw/b", "acme2/gw/a"]);
+    assert_eq!(listed(all, Some(("acme/gw", "a")), 1).await, ["acme/gw/b"]);
+    let acme = ledgers::Filter { tenants: Tenants::One("acme"), ..all };
+    assert_eq!(listed(acme, None, 9).await, ["acme/gw/a", "acme/gw/b"]);
+    let other = ledgers::Filter { audience: Some("other"), ..all };
+    assert_eq!(listed(other, None, 9).await, ["acme2/gw/a"]);
+    let nobody = ledgers::Filter { tenants: Tenants::Nobody, ..all };
+    assert!(listed(nobody, None, 9).await.is_empty());
     let later = Ledger { complete_until: 200, retired: Some(300), ..one };
     ledgers::put(&mut tx, &later).await.unwrap();
     assert_eq!(ledgers::of_audience(&mut tx, "gw").await.unwrap(), std::slice::from_ref(&two));
@@ -317,12 +347,13 @@ async fn a_count_never_decreases(store: &Fresh) {
     }
     let asked = [jti(100, 3), jti(100, 1), jti(100, 2)];
     let sums = usage::sums(&mut tx, &asked).await.unwrap();
-    assert_eq!(sums, BTreeMap::from([(jti(100, 1), 15), (jti(100, 2), most)]));
+    let sum = |tokens, requests| Sum { tokens, requests };
+    assert_eq!(sums, BTreeMap::from([(jti(100, 1), sum(15, 2)), (jti(100, 2), sum(most, 1))]));
     assert!(usage::sums(&mut tx, &[]).await.unwrap().is_empty());
     usage::put_many(&mut tx, &[count(1, "a", 10, 2), count(2, "b", most, 1)]).await.unwrap();
     let rows = usage::of_tokens(&mut tx, &asked[1..2]).await.unwrap();
     assert_eq!(rows, [count(1, "a", 10, 2), count(1, "b", 5, 1)], "more requests count");
-    assert_eq!(usage::sums(&mut tx, &asked).await.unwrap()[&jti(100, 2)], 2 * most);
+    assert_eq!(usage::sums(&mut tx, &asked).await.unwrap()[&jti(100, 2)], sum(2 * most, 2));
     assert_eq!(usage::prune(&mut tx, 101, 3).await.unwrap(), 3);
     assert_eq!(usage::prune(&mut tx, 100, 3).await.unwrap(), 0);
     assert_eq!(usage::prune(&mut tx, 101, 3).await.unwrap(), 1);

@@ -8,7 +8,7 @@ use super::denied::Denied;
 use super::{Issued, show_one};
 use crate::caller::Reach;
 use crate::store::tokens::{self, Matching, Span};
-use crate::store::{Session, StoreError};
+use crate::store::{Session, StoreError, usage};
 
 /// Most tokens that are looked at for one page.
 const MOST: u32 = 5_000;
@@ -49,13 +49,16 @@ impl Search<'_> {
             let mut found = rows.into_iter().map(Issued::read).collect::<Result<Vec<_>, _>>()?;
             found.retain(|token| self.is_met_by(&token.claims, now));
             let denied = Denied::read(session, &found, now).await?;
+            let jtis: Vec<Jti> = found.iter().map(|token| token.row.jti).collect();
+            let spent = usage::sums(session, &jtis).await?;
             for token in found {
                 let by = denied.by(&token);
                 let is_live = token.claims.exp > now && by.is_none();
                 if self.live.is_some_and(|live| live != is_live) {
                     continue;
                 }
-                items.push(show_one(&token, by, reach, now));
+                let spent = spent.get(&token.row.jti).copied();
+                items.push(show_one(&token, by, spent, reach, now));
                 if items.len() == limit as usize {
                     return Ok((items, Some(token.row.jti)));
                 }

@@ -4,6 +4,7 @@ use scrip_token::Alg;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::escrow::Unit;
 
 const ISSUER: &str = "https://sts.example";
 const IAT: u64 = 1_795_000_000;
@@ -254,15 +255,20 @@ fn n47_whoever_has_a_quota_says_how_much_a_token_takes_of_it() {
     let quota = json!({"tokens": 60_000, "window": "day"});
     let judged = |members: Value, form: &str| {
         let approved = judge(&caller(), &request(form), &policy(&members), ISSUER)?;
-        Ok(approved.escrow().map(|(quota, tokens)| (quota.tokens.get(), tokens)))
+        Ok(approved.escrow().map(|(quota, tokens)| (quota.limit(Unit::Tokens), tokens)))
     };
     assert_eq!(judged(json!({}), "budget_tokens=9"), Ok(None));
-    assert_eq!(judged(json!({"quota": quota}), "budget_tokens=9"), Ok(Some((60_000, 9))));
-    assert_eq!(judged(json!({"quota": quota}), ""), Ok(Some((60_000, 5000))));
+    assert_eq!(judged(json!({"quota": quota}), "budget_tokens=9"), Ok(Some((Some(60_000), 9))));
+    assert_eq!(judged(json!({"quota": quota}), ""), Ok(Some((Some(60_000), 5000))));
 
     let open = json!({"quota": quota, "budget": {"requests": 9}, "defaults": {}});
     assert_eq!(judged(open.clone(), ""), Err(Denial::NoBudget));
-    assert_eq!(judged(open.clone(), "budget_tokens=60000"), Ok(Some((60_000, 60_000))));
+    assert_eq!(judged(open.clone(), "budget_tokens=60000"), Ok(Some((Some(60_000), 60_000))));
     let beyond = Denial::Budget { member: "tokens", asked: 60_001, most: 60_000 };
-    assert_eq!(judged(open, "budget_tokens=60001"), Err(beyond));
+    assert_eq!(judged(open.clone(), "budget_tokens=60001"), Err(beyond));
+
+    let mut money = open;
+    money["quota"] = json!({"money": "0.01", "window": "day"});
+    assert_eq!(judged(money.clone(), ""), Err(Denial::NoBudget));
+    assert_eq!(judged(money, "budget_tokens=60001"), Ok(Some((None, 60_001))));
 }

@@ -1,0 +1,69 @@
+//! What has been used of escrows: what all ledgers have counted, and what that costs by the prices that
+//! each escrow was taken by. A price that changes meanwhile changes nothing.
+
+use std::collections::BTreeMap;
+
+use scrip_token::Jti;
+
+use crate::escrow::Unit;
+use crate::prices::{ByModel, Money, PriceList};
+use crate::store::escrows::Escrow;
+use crate::store::{Session, StoreError, prices, usage};
+
+/// By tokens; nothing of those that no ledger has counted anything for.
+pub(super) struct Used(BTreeMap<Jti, [u64; 2]>);
+
+impl Used {
+    /// Of these escrows, 1,000 at most.
+    ///
+    /// # Errors
+    /// As any statement; [`StoreError::Corrupt`] where a list of prices cannot be read.
+    pub(super) async fn of(
+        from: &mut impl Session,
+        escrows: &[&Escrow],
+    ) -> Result<Self, StoreError> {
+        let jtis: Vec<Jti> = escrows.iter().map(|escrow| escrow.jti).collect();
+        let mut counts: BTreeMap<Jti, Vec<usage::Usage>> = BTreeMap::new();
+        for count in usage::of_tokens(from, &jtis).await? {
+            counts.entry(count.jti).or_default().push(count);
+        }
+        let mut lists: BTreeMap<i64, PriceList> = BTreeMap::new();
+        let mut used = BTreeMap::new();
+        for escrow in escrows {
+            let Some(counts) = counts.get(&escrow.jti) else { continue };
+            let tokens = counts.iter().fold(0_u64, |sum, one| sum.saturating_add(one.tokens));
+            let version = escrow.cost.prices;
+            if version > 0 && !lists.contains_key(&version) {
+                let row = prices::version(from, version).await?;
+                let missing = || StoreError::Corrupt(format!("there are no prices {version}"));
+                lists.insert(version, row.ok_or_else(missing)?.list()?);
+            }
+            let cost = match lists.get(&version) {
+                Some(list) => {
+                    let rate = Money::from_millionths(escrow.cost.rate);
+                    list.cost(rate, tokens, &by_model(counts)?).millionths()
+                }
+                None => 0,
+            };
+            used.insert(escrow.jti, [tokens, cost]);
+        }
+        Ok(Self(used))
+    }
+
+    /// How much of a unit.
+    pub(super) fn by(&self, jti: Jti, unit: Unit) -> u64 {
+        let [tokens, cost] = self.0.get(&jti).copied().unwrap_or_default();
+        match unit {
+            Unit::Tokens => tokens,
+            Unit::Money => cost,
+        }
+    }
+}
+
+fn by_model(counts: &[usage::Usage]) -> Result<Vec<ByModel>, StoreError> {
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+    let of_each = counts
+        .iter()
+        .map(|count| serde_json::from_str::<Vec<ByModel>>(&count.by_model).map_err(corrupt));
+    Ok(of_each.collect::<Result<Vec<_>, _>>()?.concat())
+}
