@@ -196,6 +196,7 @@ const LIST: &[Column] = &[
     ("REVOKED", "/revocation/reason"),
     ("SCOPE", "/claims/scope"),
     ("MODELS", "/claims/models"),
+    ("SPENT", "/spent/tokens"),
 ];
 
 const RECORD: &[Column] = &[
@@ -216,4 +217,5 @@ const RECORD: &[Column] = &[
     ("models", "/claims/models"),
     ("budget", "/claims/budget"),
     ("networks", "/claims/cidrs"),
+    ("spent", "/spent"),
 ];

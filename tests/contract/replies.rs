@@ -29,6 +29,7 @@ async fn every_reply_is_documented_and_every_documented_reply_is_given() {
     oauth::speaks(&session).await;
     admin::clients(&session).await;
     admin::policies(&session).await;
+    admin::prices(&session).await;
     usage::reported(&session).await;
     admin::records(&session).await;
     feed::published(&session).await;

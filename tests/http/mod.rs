@@ -10,6 +10,7 @@ mod introspect;
 mod limits;
 mod mint;
 mod ops;
+mod prices;
 mod publish;
 mod quotas;
 mod rates;

@@ -94,6 +94,24 @@ pub async fn policies(session: &Session) {
     assert_eq!(replayed["changes"][0]["kind"], "refused", "{replayed}");
 }
 
+/// Sets and shows prices.
+pub async fn prices(session: &Session) {
+    let path = "/v1/prices";
+    let example = session.document.operation(&Method::PUT, path).body_example().clone();
+    session.expect(404, session.get(path)).await;
+    let set = |prices: &Value| session.ask(Method::PUT, path).json(prices);
+    session.expect(400, set(&json!({"currency": "USD", "models": []}))).await;
+    let keyed = |prices| set(prices).header("Idempotency-Key", "prices");
+    session.expect(200, keyed(&example)).await;
+    let mut other = example.clone();
+    other["currency"] = json!("EUR");
+    session.expect(409, keyed(&other)).await;
+    session.expect(409, set(&other)).await;
+    session.expect(200, session.get(path)).await;
+    session.expect(200, session.get("/v1/prices?version=1")).await;
+    session.expect(400, session.get("/v1/prices?version=0")).await;
+}
+
 /// Reads the inventory and the audit log.
 pub async fn records(session: &Session) {
     let page = session.expect(200, session.get("/v1/tokens")).await.json();

@@ -18,6 +18,15 @@ pub async fn reported(session: &Session) {
         session.expect(429, mint()).await;
     }
 
+    let quota = json!({"money": "1.50", "window": "day"});
+    let policy = json!({
+        "audiences": ["llm-gateway"], "scopes": ["llm:chat"], "env": "prod",
+        "models": ["gpt-4o-mini"], "budget": {"tokens": 1000}, "quota": quota,
+    });
+    let secret = session.api.client("acme/thrifty", policy).await;
+    let minted = session.expect(200, minting(session, "acme/thrifty", &secret)).await.json();
+    let thrifty = minted["jti"].clone();
+
     let policy = json!({
         "audiences": ["self"], "scopes": ["scrip:usage"], "serves": ["llm-gateway", "gw-batch"],
         "env": "scrip",
@@ -35,6 +44,9 @@ pub async fn reported(session: &Session) {
     session.expect(400, register("GW", "llm-gateway")).await;
     session.expect(409, register("gw-1a", "gw-batch")).await;
     session.expect(403, register("gw-1b", "elsewhere")).await;
+    session.expect(200, register("gw-1b", "llm-gateway")).await;
+    session.expect(200, session.get("/v1/ledgers")).await;
+    session.expect(400, session.get("/v1/ledgers?after=gw-1b")).await;
 
     let example = session.document.operation(&Method::POST, "/v1/usage").body_example().clone();
     let report = |member: &str, value: Value| {
@@ -45,6 +57,10 @@ pub async fn reported(session: &Session) {
     };
     let taken = session.expect(200, report("items", example["items"].clone())).await.json();
     assert_eq!(taken["ignored"][0]["reason"], "unknown");
+    let used = json!([{"jti": thrifty, "tokens": 5, "requests": 1}]);
+    session.expect(200, report("items", used)).await;
+    let path = format!("/v1/tokens/{}", thrifty.as_str().expect("a jti"));
+    assert_eq!(session.expect(200, session.get(&path)).await.json()["spent"]["tokens"], 5);
     session.expect(400, report("complete_until", json!(9_007_199_254_740_991_u64))).await;
     session.expect(404, report("instance", json!("gw-9"))).await;
     session.expect(409, report("audience", json!("gw-batch"))).await;
