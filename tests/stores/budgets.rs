@@ -145,7 +145,7 @@ impl<'s> World<'s> {
             13 if self.dice.roll(0..4) == 0 => self.now += self.dice.roll(400..8000).cast_signed(),
             13 => {
                 self.quota = self.dice.roll(300..2000);
-                let money = self.dice.roll(100_000..3_000_000);
+                let money = self.dice.roll(200_000..3_000_000);
                 self.money = (self.dice.roll(0..4) > 0).then_some(money);
             }
             14 => self.revoke().await,
@@ -174,7 +174,7 @@ impl<'s> World<'s> {
 
     /// The dearest is what has no price of its own.
     async fn reprice(&mut self) {
-        let [cheap, dear] = [self.dice.roll(0..900_000_000), self.dice.roll(0..3_000_000_000)];
+        let [cheap, dear] = [self.dice.roll(0..500_000_000), self.dice.roll(0..1_500_000_000)];
         let most = cheap.max(dear).max(1);
         self.prices = [cheap, dear, most];
         let price = |model: &str, amount: u64| {

@@ -17,7 +17,7 @@ async fn the_inventory_says_what_each_token_may_do_and_is_no_token() {
     let mut whole = json!({
         "jti": tokens[0].jti, "client": "acme/billing", "tenant": "acme", "audience": "llm-gateway",
         "issued": time("iat"), "expires": time("exp"), "live": true, "revoked": false,
-        "revocation": null, "kid": header.kid.unwrap(), "claims": claims,
+        "revocation": null, "kid": header.kid.unwrap(), "claims": claims, "spent": null,
     });
     assert_eq!(api.read(&one).await.json(), whole);
     let revoked = api.revoke(json!({"jti": tokens[0].jti})).await;
