@@ -26,6 +26,7 @@ mint_from = ["127.0.0.0/8"]
 env       = "prod"
 ttl       = { default = 300, max = 900 }
 budget    = { tokens = 50000, request_tokens = 2000, requests = 100 }
+quota     = { tokens = 1000000000000000, window = "day" }
 "#;
 /// The client that all others are copies of.
 const FIRST: &str = "acme/c0";
