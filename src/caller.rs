@@ -232,7 +232,8 @@ async fn look_up(
     let versions = entry.as_ref().map_or(&[][..], |entry| &entry.credentials);
     let embedded = prove_embedded(&app.digest_key, versions, overlap, &presented.secret, now);
 
-    let Some(Entry { client, credentials: versions, policy }) = entry else { return Ok(None) };
+    let Some(entry) = entry else { return Ok(None) };
+    let Entry { client, credentials: versions, policy } = &*entry;
     if !client.enabled || client.deleted.is_some() {
         return Ok(None);
     }
@@ -256,7 +257,7 @@ async fn look_up(
     let missing = || StoreError::Corrupt(format!("no policy {}", client.policy));
     Ok(Some(Proved {
         caller: Caller { client: name, cred, address },
-        policy: policy.ok_or_else(missing)?,
+        policy: policy.clone().ok_or_else(missing)?,
         embedded: client.source == "embedded",
     }))
 }

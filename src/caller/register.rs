@@ -1,7 +1,7 @@
 //! Clients as they are now, each with its credentials and its policy: read in groups.
 //!
-//! Who asks while readings run is in the next one; there is no timer. Nothing is remembered but what
-//! a version of a policy says, which never changes: who was disabled a moment ago is found so.
+//! Who asks while a reading runs is in the next one, unless that one is held up. Nothing is remembered
+//! but what a version of a policy says, which never changes: who was disabled a moment ago is found so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,10 @@ use crate::store::clients::{Client, Governed};
 use crate::store::credentials::Credential;
 use crate::store::{Lane, Store, StoreError, clients, credentials, policies};
 
-/// Readings under way at once: one that a silent connection holds up does not hold up all who ask.
+/// Readings under way at once, where one is held up by a silent connection.
 const AT_ONCE: usize = 4;
+/// For so long nobody else reads: whoever asks meanwhile is in the next group.
+const HEAD_START: Duration = Duration::from_millis(10);
 /// Longest wait for what a reading finds.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Most clients in one reading.
@@ -27,7 +29,6 @@ const MAX_QUEUE: usize = 8192;
 const MAX_POLICIES: usize = 4096;
 
 /// All that is known of a client.
-#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) client: Client,
     /// Newest first.
@@ -47,7 +48,7 @@ pub enum Unread {
     Busy,
 }
 
-type Answer = Result<Option<Entry>, Unread>;
+type Answer = Result<Option<Arc<Entry>>, Unread>;
 
 /// Hands names to the one task that looks them up.
 pub struct Register(mpsc::Sender<(QualifiedName, oneshot::Sender<Answer>)>);
@@ -66,10 +67,11 @@ impl Register {
                     return;
                 }
                 let (store, read) = (store.clone(), read.clone());
-                tokio::spawn(async move {
+                let reading = tokio::spawn(async move {
                     answer(&store, lane, &read, group).await;
                     drop(place);
                 });
+                let _ = tokio::time::timeout(HEAD_START, reading).await;
             }
         });
         Self(queue)
@@ -139,7 +141,7 @@ async fn look_up(
     lane: Lane,
     read: &Policies,
     names: &[&str],
-) -> Result<HashMap<String, Entry>, StoreError> {
+) -> Result<HashMap<String, Arc<Entry>>, StoreError> {
     let mut session = store.read_in(lane).await?;
     let clients = clients::by_ids_with_policies(&mut session, names).await?;
     let mut credentials: HashMap<String, Vec<Credential>> = HashMap::new();
@@ -165,7 +167,7 @@ async fn look_up(
     let entry = |Governed { client, .. }: Governed| {
         let policy = theirs.get(&client.policy).cloned().flatten();
         let credentials = credentials.remove(&client.id).unwrap_or_default();
-        (client.id.clone(), Entry { client, credentials, policy })
+        (client.id.clone(), Arc::new(Entry { client, credentials, policy }))
     };
     Ok(clients.into_iter().map(entry).collect())
 }
