@@ -112,11 +112,13 @@ pub fn routes(app: Arc<App>) -> Router {
         .merge(revocation)
         .merge(admin)
         .fallback(nothing_here)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(RequestBodyDeadlineLayer::new(BODY_TIME))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(error::render))
-        .layer(middleware::from_fn_with_state(app.clone(), arrive))
+        .layer(
+            ServiceBuilder::new()
+                .layer(middleware::from_fn_with_state(app.clone(), arrive))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(RequestBodyDeadlineLayer::new(BODY_TIME))
+                .layer(DefaultBodyLimit::max(MAX_BODY)),
+        )
         .with_state(app)
 }
 
@@ -177,7 +179,7 @@ async fn arrive(
     let method = request.method().clone();
     let address = from.map(|address| address.to_string()).unwrap_or_default();
     let span = tracing::info_span!("request", id = %id, %method, route, %address);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = error::render(request, next).instrument(span.clone()).await;
 
     let took = at.elapsed();
     let status = response.status().as_u16();
