@@ -42,7 +42,14 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool = |size| PoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
+        // A file does not go away by itself: to ask a connection before it is lent, and again when it
+        // comes back, would be twice.
+        let pool = |size| {
+            PoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(PATIENCE)
+                .test_before_acquire(false)
+        };
         // SQLite itself rolls back where it has no room; sqlx then finds nothing to roll back, and
         // takes the transaction for one that goes on, for ever. Such a connection is replaced.
         let writer = pool(1)
