@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use scrip_token::{Jti, QualifiedName};
-use serde_json::Value;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -83,10 +83,10 @@ impl Event {
 
     /// What was asked and granted; left out where it is too long or a master credential is in it.
     #[must_use]
-    pub fn detail(mut self, detail: &Value) -> Self {
-        let text = detail.to_string();
-        let fits = text.len() <= MAX_DETAIL && !secret::is_in(&text);
-        self.0.detail = if fits { text } else { r#"{"cut":true}"#.to_owned() };
+    pub fn detail(mut self, detail: &impl Serialize) -> Self {
+        let text = serde_json::to_string(detail).ok();
+        let fit = text.filter(|text| text.len() <= MAX_DETAIL && !secret::is_in(text));
+        self.0.detail = fit.unwrap_or_else(|| r#"{"cut":true}"#.to_owned());
         self
     }
 

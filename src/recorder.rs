@@ -14,7 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scrip_token::{Alg, Claims, Digest, Jti, QualifiedName};
+use scrip_token::{
+    Alg, Budget, Cidr, Claims, Digest, Jti, ModelPattern, QualifiedName, Scopes,
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -38,6 +41,8 @@ const MAX_WAIT: u64 = 6;
 #[derive(Debug)]
 pub struct Recorded {
     claims: Claims,
+    /// The claims as they stand in the database.
+    text: String,
     kid: String,
     now: u64,
 }
@@ -47,6 +52,12 @@ impl Recorded {
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// What is signed: byte for byte what is on record.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 
     /// The key that signs it.
@@ -310,7 +321,7 @@ impl Standing {
             }
             match claimed {
                 Claimed::First => {}
-                Claimed::Again(claims) => {
+                Claimed::Again(claims, text) => {
                     rows.events.push(
                         audit::Event::new("mint", "repeated")
                             .actor(&claims.client_id)
@@ -320,7 +331,7 @@ impl Standing {
                             .detail(&json!({"exp": claims.exp, "kid": kid}))
                             .at(self.now_ms.cast_signed()),
                     );
-                    return Ok(Settled::Recorded(Recorded { claims: *claims, kid, now }));
+                    return Ok(Settled::Recorded(Recorded { claims: *claims, text, kid, now }));
                 }
                 Claimed::Never(why) => return Ok(Settled::Refused(why)),
             }
@@ -331,11 +342,11 @@ impl Standing {
         };
         let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);
-        rows.add(&claims, &kid, &asked, address, request_id, self.now_ms)?;
+        let text = rows.add(&claims, &kid, &asked, address, request_id, self.now_ms)?;
         if let Some(taken) = taken {
             quotas.keep(taken, &claims);
         }
-        Ok(Settled::Recorded(Recorded { claims, kid, now }))
+        Ok(Settled::Recorded(Recorded { claims, text, kid, now }))
     }
 
     /// Takes an `Idempotency-Key` for `jti`, or finds what it was used for.
@@ -381,7 +392,8 @@ impl Standing {
         }
         let Some(jti) = before.jti else { return Ok(Claimed::Never(NotRecorded::NotRepeatable)) };
         if let Some(row) = rows.tokens.iter().find(|row| row.jti == jti) {
-            return Ok(Claimed::Again(Box::new(parse_claims(&row.claims)?)));
+            let claims = parse_claims(&row.claims)?;
+            return Ok(Claimed::Again(Box::new(claims), row.claims.clone()));
         }
         let Some(row) = tokens::by_jti(tx, jti).await? else {
             return Ok(Claimed::Never(NotRecorded::NotRepeatable));
@@ -391,18 +403,34 @@ impl Standing {
         if claims.exp <= self.now() || denied {
             return Ok(Claimed::Never(NotRecorded::NotRepeatable));
         }
-        Ok(Claimed::Again(Box::new(claims)))
+        Ok(Claimed::Again(Box::new(claims), row.claims))
     }
 }
 
 enum Claimed {
     First,
-    Again(Box<Claims>),
+    /// With the text of the claims.
+    Again(Box<Claims>, String),
     Never(NotRecorded),
 }
 
 fn parse_claims(text: &str) -> Result<Claims, StoreError> {
     Claims::parse(text.as_bytes()).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// What the audit log says of a token.
+#[derive(Serialize)]
+struct Granted<'a> {
+    aud: &'a str,
+    scope: &'a Scopes,
+    models: &'a [ModelPattern],
+    budget: Option<Budget>,
+    cidrs: Option<&'a [Cidr]>,
+    env: &'a str,
+    exp: u64,
+    cred: Option<&'a str>,
+    kid: &'a str,
+    asked: &'a Value,
 }
 
 /// What a group writes, one statement for each table.
@@ -414,6 +442,7 @@ struct Rows {
 }
 
 impl Rows {
+    /// Says how the claims are written.
     fn add(
         &mut self,
         claims: &Claims,
@@ -422,7 +451,7 @@ impl Rows {
         address: IpAddr,
         request_id: String,
         now_ms: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<String, StoreError> {
         let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
         let client = claims.client_id.to_string();
         self.uses.push((claims.client_id.clone(), address));
@@ -432,13 +461,21 @@ impl Rows {
                 .target(claims.sub.clone())
                 .jti(claims.jti)
                 .origin(address, request_id)
-                .detail(&json!({
-                    "aud": claims.aud, "scope": claims.scope, "models": claims.models,
-                    "budget": claims.budget, "cidrs": claims.cidrs, "env": claims.env,
-                    "exp": claims.exp, "cred": claims.cred, "kid": kid, "asked": asked,
-                }))
+                .detail(&Granted {
+                    aud: &claims.aud,
+                    scope: &claims.scope,
+                    models: &claims.models,
+                    budget: claims.budget,
+                    cidrs: claims.cidrs.as_deref(),
+                    env: &claims.env,
+                    exp: claims.exp,
+                    cred: claims.cred.as_deref(),
+                    kid,
+                    asked,
+                })
                 .at(now_ms.cast_signed()),
         );
+        let text = serde_json::to_string(claims).map_err(unwritable)?;
         self.tokens.push(tokens::Token {
             jti: claims.jti,
             tenant: claims.tenant.clone(),
@@ -450,9 +487,9 @@ impl Rows {
             iat: claims.iat.cast_signed(),
             exp: claims.exp.cast_signed(),
             lin: claims.lin.clone(),
-            claims: serde_json::to_string(claims).map_err(unwritable)?,
+            claims: text.clone(),
         });
-        Ok(())
+        Ok(text)
     }
 
     async fn insert(&self, tx: &mut Tx) -> Result<(), StoreError> {

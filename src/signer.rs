@@ -114,8 +114,7 @@ impl Signer {
     /// # Errors
     /// [`SignerError::NoKey`], [`SignerError::Key`], [`SignerError::TooLarge`].
     pub fn sign(&self, recorded: &Recorded) -> Result<SecretString, SignerError> {
-        let payload = serde_json::to_vec(recorded.claims())?;
-        let token = self.sign_as(Typ::AccessToken, recorded.kid(), &payload)?;
+        let token = self.sign_as(Typ::AccessToken, recorded.kid(), recorded.payload())?;
         if token.len() > limits::MAX_MINTED_BYTES {
             return Err(SignerError::TooLarge(token.len()));
         }
