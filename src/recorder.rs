@@ -14,9 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scrip_token::{
-    Alg, Budget, Cidr, Claims, Digest, Jti, ModelPattern, QualifiedName, Scopes,
-};
+use scrip_token::{Alg, Budget, Cidr, Claims, Digest, Jti, ModelPattern, QualifiedName, Scopes};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
