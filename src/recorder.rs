@@ -8,14 +8,14 @@
 
 pub mod quotas;
 
+mod rows;
 mod uses;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scrip_token::{Alg, Budget, Cidr, Claims, Digest, Jti, ModelPattern, QualifiedName, Scopes};
-use serde::Serialize;
+use scrip_token::{Alg, Claims, Digest, Jti};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -23,9 +23,10 @@ use crate::deny::{self, subject};
 use crate::mint::ROUTE;
 use crate::policy::Approved;
 use crate::store::idempotency::Used;
-use crate::store::{self, Lock, Store, StoreError, Tx, idempotency, standing, tokens};
+use crate::store::{Lock, Store, StoreError, Tx, idempotency, standing, tokens};
 use crate::{audit, clock, random, signer};
 use quotas::Quotas;
+use rows::Rows;
 use uses::Uses;
 
 /// Most mints in one commit.
@@ -414,87 +415,4 @@ enum Claimed {
 
 fn parse_claims(text: &str) -> Result<Claims, StoreError> {
     Claims::parse(text.as_bytes()).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-/// What the audit log says of a token.
-#[derive(Serialize)]
-struct Granted<'a> {
-    aud: &'a str,
-    scope: &'a Scopes,
-    models: &'a [ModelPattern],
-    budget: Option<Budget>,
-    cidrs: Option<&'a [Cidr]>,
-    env: &'a str,
-    exp: u64,
-    cred: Option<&'a str>,
-    kid: &'a str,
-    asked: &'a Value,
-}
-
-/// What a group writes, one statement for each table.
-#[derive(Default)]
-struct Rows {
-    tokens: Vec<tokens::Token>,
-    events: Vec<store::audit::Event>,
-    uses: Vec<(QualifiedName, IpAddr)>,
-}
-
-impl Rows {
-    /// Says how the claims are written.
-    fn add(
-        &mut self,
-        claims: &Claims,
-        kid: &str,
-        asked: &Value,
-        address: IpAddr,
-        request_id: String,
-        now_ms: u64,
-    ) -> Result<String, StoreError> {
-        let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
-        let client = claims.client_id.to_string();
-        self.uses.push((claims.client_id.clone(), address));
-        self.events.push(
-            audit::Event::new("mint", "granted")
-                .actor(&claims.client_id)
-                .target(claims.sub.clone())
-                .jti(claims.jti)
-                .origin(address, request_id)
-                .detail(&Granted {
-                    aud: &claims.aud,
-                    scope: &claims.scope,
-                    models: &claims.models,
-                    budget: claims.budget,
-                    cidrs: claims.cidrs.as_deref(),
-                    env: &claims.env,
-                    exp: claims.exp,
-                    cred: claims.cred.as_deref(),
-                    kid,
-                    asked,
-                })
-                .at(now_ms.cast_signed()),
-        );
-        let text = serde_json::to_string(claims).map_err(unwritable)?;
-        self.tokens.push(tokens::Token {
-            jti: claims.jti,
-            tenant: claims.tenant.clone(),
-            client,
-            sub: claims.sub.clone(),
-            aud: claims.aud.clone(),
-            kid: kid.to_owned(),
-            cred: claims.cred.clone(),
-            iat: claims.iat.cast_signed(),
-            exp: claims.exp.cast_signed(),
-            lin: claims.lin.clone(),
-            claims: text.clone(),
-        });
-        Ok(text)
-    }
-
-    async fn insert(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        if self.events.is_empty() {
-            return Ok(());
-        }
-        tokens::insert_many(tx, &self.tokens).await?;
-        store::audit::insert_many(tx, &self.events).await
-    }
 }

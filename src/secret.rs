@@ -35,11 +35,12 @@ pub fn is_in(text: &str) -> bool {
     text.contains(PREFIX)
 }
 
-/// Whether a name may be a secret that stands in the wrong place: as many letters and digits in a row
-/// as a secret of somebody else's must have are no word.
+/// Whether a name may be a secret that stands in the wrong place: one of ours, or as many letters and
+/// digits in a row as a secret of somebody else's must have, which are no word.
 #[must_use]
 pub fn may_be(name: &str) -> bool {
-    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() >= MIN_SECRET_CHARS)
+    let mut runs = name.split(|c: char| !c.is_ascii_alphanumeric());
+    is_in(name) || runs.any(|run| run.len() >= MIN_SECRET_CHARS)
 }
 
 /// CRC-32 of everything before, as six base62 characters.
