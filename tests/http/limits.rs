@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::api::{Api, Reply};
 use super::raw::{connect, exchange, rest, status};
 use crate::harness::service::Installation;
+use crate::harness::until::until;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -61,8 +62,10 @@ async fn n49_an_endless_body_is_cut_off() {
         }
         assert!(taken < 10_000, "forty megabytes were taken");
     }
-    let log = api.service.process.stderr();
-    assert!(log.contains("status=413"), "{log}");
+    until("the log tells why", Duration::from_secs(10), async || {
+        api.service.process.stderr().contains("status=413").then_some(())
+    })
+    .await;
     assert_eq!(api.get("/.well-known/jwks.json").await.status, StatusCode::OK);
 }
 

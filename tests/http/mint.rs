@@ -1,10 +1,13 @@
 //! What is granted, and the table of `POST /oauth2/token`'s refusals, row by row.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::api::{Api, Reply, form, terms};
 use crate::harness::service::Installation;
+use crate::harness::until::until;
 
 #[tokio::test]
 async fn a_token_says_what_was_asked_and_the_reply_says_the_same() {
@@ -304,7 +307,11 @@ async fn n54_secrets_in_a_url_are_useless_and_unlogged() {
     let posted = form(api.request(Method::POST, &format!("/oauth2/token?{query}")), &[]);
     Reply::to(posted).await.refused(401, "invalid_client");
     api.get(&format!("/oauth2/token/{}", client.secret)).await.problem(404, "not-found");
-    let log = api.service.process.stderr();
+    let log = until("the last of them is in the log", Duration::from_secs(10), async || {
+        let log = api.service.process.stderr();
+        log.contains("status=404").then_some(log)
+    })
+    .await;
     assert!(log.contains("DEBUG") && !log.contains(&client.secret));
 }
 
