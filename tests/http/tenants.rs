@@ -3,6 +3,7 @@
 //! have it, about somebody else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::api::{Api, Client, Reply, terms};
 use crate::contract::document::{Document, Operation, text};
 use crate::harness::service::Installation;
+use crate::harness::until::until;
 use crate::harness::vault::DevVault;
 
 /// The examples' client, token and revocation.
@@ -142,9 +144,11 @@ async fn nothing_lets_one_tenant_learn_of_another(installation: Installation) {
         .iter()
         .filter(|one| one.operation.method == Method::GET && !one.operation.path.contains('{'))
         .collect();
+    mints_are_counted(&api).await;
     let before = all(&lists, async |one| shown(&ask(one, &nobody, &bearer).await)).await;
     let (token, revocation) = populate(&api, "beta").await;
     vault.admin.put_secret("scrip/beta/found", "beta/found").await;
+    mints_are_counted(&api).await;
     let after = all(&lists, async |one| shown(&ask(one, &nobody, &bearer).await)).await;
     assert_eq!(before, after);
     assert!(before.iter().any(|shown| shown.contains("acme/billing")), "it sees its own");
@@ -224,6 +228,18 @@ async fn acknowledge(api: &Api, gateway: &Client) {
     let request = api.request(Method::POST, "/v1/deny/acks").json(&ack);
     let reply = Reply::to(request.basic_auth(&gateway.id, Some(&gateway.secret))).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT, "{reply:?}");
+}
+
+/// Returns once every mint is counted at its client, which takes up to a second.
+async fn mints_are_counted(api: &Api) {
+    until("all mints are counted", Duration::from_secs(10), async || {
+        let clients = api.read("/v1/clients?limit=200").await.json();
+        let clients = clients["items"].as_array().expect("a list").iter();
+        let counted: u64 = clients.filter_map(|client| client["mints"].as_u64()).sum();
+        let tokens = api.read("/v1/tokens?limit=200").await.json();
+        (tokens["items"].as_array().expect("a list").len() as u64 == counted).then_some(())
+    })
+    .await;
 }
 
 /// Everything that there is, as an operator sees it who sees everything.
