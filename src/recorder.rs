@@ -24,7 +24,7 @@ use crate::mint::ROUTE;
 use crate::policy::Approved;
 use crate::store::idempotency::Used;
 use crate::store::{Lock, Store, StoreError, Tx, idempotency, standing, tokens};
-use crate::{audit, clock, random, signer};
+use crate::{audit, clock, random};
 use quotas::Quotas;
 use rows::Rows;
 use uses::Uses;
@@ -253,7 +253,6 @@ async fn commit(
 /// What stands in the database while the group holds the mint's lock.
 struct Standing {
     now_ms: u64,
-    keys: Vec<signer::Key>,
     of: standing::Standing,
 }
 
@@ -268,11 +267,18 @@ impl Standing {
         subjects.dedup();
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
         let of = standing::read(tx, &clients, &subjects, clock::now_ms()).await?;
-        Ok(Self { now_ms: of.now_ms.unsigned_abs(), keys: signer::keys(tx).await?, of })
+        Ok(Self { now_ms: of.now_ms.unsigned_abs(), of })
     }
 
     fn now(&self) -> u64 {
         self.now_ms / 1000
+    }
+
+    /// The key that signs tokens of `alg` now: the one that took over last.
+    fn kid(&self, alg: Alg) -> Option<&str> {
+        let (alg, now) = (alg.as_str(), self.now().cast_signed());
+        let signs = self.of.keys.iter().filter(|key| key.alg == alg && key.from <= now);
+        signs.max_by_key(|key| (key.from, &key.kid)).map(|key| key.kid.as_str())
     }
 
     async fn settle(
@@ -288,7 +294,7 @@ impl Standing {
         if !self.of.enabled.contains(client) || self.of.ended.contains(&cred) {
             return Ok(Settled::Refused(NotRecorded::Ended));
         }
-        let Some(key) = signer::active(&self.keys, order.alg, now) else {
+        let Some(kid) = self.kid(order.alg) else {
             return Ok(Settled::Refused(NotRecorded::NoKey));
         };
 
@@ -304,7 +310,7 @@ impl Standing {
             }
         }
 
-        let kid = key.jwk.kid.clone();
+        let kid = kid.to_owned();
         let jti = Jti::new(self.now_ms, random::bytes());
         let taken = quotas.take(&order.approved);
         if let Some(repeat) = &order.repeat {

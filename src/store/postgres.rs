@@ -31,6 +31,11 @@ impl Postgres {
             ("statement_timeout", "10s"),
             ("lock_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "2s"),
+            // A plan outlives the moment it was made in: made while a table was empty, as each day's
+            // partition is, it would go on reading that row by row. All that counts has an index; and
+            // what has none looks so dear by this that it would be compiled, each time.
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
         ]);
         let pool = |size| {
             let pool = PoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);

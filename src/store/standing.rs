@@ -20,6 +20,19 @@ pub struct Standing {
     /// What stands against any of the subjects, whatever the epoch it was said in: the latest of the
     /// entries' `before`, in seconds; `None` where an entry asks for none.
     pub cuts: HashMap<String, Option<i64>>,
+    /// The keys of tokens that sign, each from its time on.
+    pub keys: Vec<Signing>,
+}
+
+/// A key that is neither retired, nor to be, nor revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signing {
+    /// Which one.
+    pub kid: String,
+    /// As in its JWK.
+    pub alg: String,
+    /// Since when, in seconds; that may be yet to come.
+    pub from: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -66,7 +79,10 @@ pub async fn read(
         );
         push_list!(query, clients);
         query.push(
-            ") UNION ALL SELECT 'cut', subject, NULL, \
+            ") UNION ALL SELECT 'key', kid, alg, active_from, NULL FROM signing_keys \
+             WHERE use = 'token' AND active_from IS NOT NULL AND retire_at IS NULL \
+             AND revoked_at IS NULL \
+             UNION ALL SELECT 'cut', subject, NULL, \
              CASE WHEN count(before) = count(*) THEN max(before) END, NULL \
              FROM deny_entries WHERE subject IN (",
         );
@@ -91,6 +107,9 @@ pub async fn read(
             ("enabled", Some(client), _) => drop(standing.enabled.insert(client)),
             ("ended", Some(client), Some(version)) => {
                 standing.ended.insert((client, version));
+            }
+            ("key", Some(kid), Some(alg)) => {
+                standing.keys.push(Signing { kid, alg, from: number.unwrap_or(i64::MAX) });
             }
             ("cut", Some(subject), _) => drop(standing.cuts.insert(subject, number)),
             _ => return Err(StoreError::Corrupt(format!("a row of kind {kind}"))),

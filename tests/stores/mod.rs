@@ -24,6 +24,7 @@ mod deny;
 mod epochs;
 mod lineage;
 mod locks;
+mod mints;
 mod outbox;
 mod partitions;
 mod prices;
