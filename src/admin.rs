@@ -17,6 +17,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use scrip_token::{QualifiedName, json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::caller::Reach;
 use crate::error::{Failure, Problem};
@@ -104,6 +105,14 @@ fn named(
         Problem(Failure::new(StatusCode::BAD_REQUEST, "invalid-request", error.to_string()))
     })?;
     if reach.covers_name(&name) { Ok(name) } else { Err(beyond()) }
+}
+
+/// The answer to a change that was made, with what is odd about it where something is.
+fn warned(mut reply: Value, warnings: Vec<String>) -> Value {
+    if !warnings.is_empty() {
+        reply["warnings"] = warnings.into();
+    }
+    reply
 }
 
 /// 403 for a name that the operator has no right to.

@@ -192,7 +192,7 @@ pub async fn current_policy(
     session: &mut impl Session,
     name: &str,
 ) -> Result<Option<Policy>, StoreError> {
-    policies::latest(session, name).await?.map(|row| read(&row)).transpose()
+    policies::latest(session, name).await?.map(|row| row.terms()).transpose()
 }
 
 /// The policy that counts now for an enabled client; `None` for any other.
@@ -203,12 +203,7 @@ pub async fn policy_of(
     session: &mut impl Session,
     client: &QualifiedName,
 ) -> Result<Option<Policy>, StoreError> {
-    policies::of_client(session, client.as_str()).await?.map(|row| read(&row)).transpose()
-}
-
-fn read(row: &policies::Policy) -> Result<Policy, StoreError> {
-    let policy = Policy::from_json(row.body.as_bytes());
-    policy.map_err(|error| StoreError::Corrupt(error.to_string()))
+    policies::of_client(session, client.as_str()).await?.map(|row| row.terms()).transpose()
 }
 
 /// The client, if the secret is a good version's. Unknown clients take the same path: the same

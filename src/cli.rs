@@ -61,7 +61,7 @@ enum Command {
     Policy(policy::Args),
     /// What models cost, for quotas in money
     Price(price::Args),
-    /// Bring clients and policies to what a folder of files says
+    /// Bring prices, policies and clients to what a folder of files says
     Apply(apply::Args),
     /// Ask for a token, look one up, check one
     Token(token::Args),

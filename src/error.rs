@@ -149,9 +149,7 @@ both! {
             failure.retry_after = Some(retry_after);
             failure
         }
-        NotRecorded::Quota(NotHeld::TooDear { .. } | NotHeld::Unpriced(_)) => Failure::new(
-            StatusCode::BAD_REQUEST, "invalid_authorization_details", error.to_string(),
-        ),
+        NotRecorded::Quota(NotHeld::Denied(denial)) => denial.into(),
         NotRecorded::Ended => Unproved::Wrong.into(),
         NotRecorded::KeyReused | NotRecorded::NotRepeatable => Failure::new(
             StatusCode::CONFLICT, "invalid_request", error.to_string(),

@@ -190,7 +190,7 @@ impl Refused {
                 "invalid_request"
             }
             Self::NotRecorded(NotRecorded::Quota(NotHeld::Exhausted { .. })) => "quota",
-            Self::NotRecorded(NotRecorded::Quota(_)) => "invalid_authorization_details",
+            Self::NotRecorded(NotRecorded::Quota(NotHeld::Denied(denial))) => denial.code(),
             Self::TooOften(_) | Self::NotRecorded(_) => "temporarily_unavailable",
         }
     }

@@ -4,6 +4,7 @@
 //! [`judge()`] holds a request against it.
 
 mod beyond;
+mod charge;
 mod denial;
 mod difference;
 mod judge;
@@ -24,6 +25,7 @@ use scrip_token::{Budget, Cidr, ModelPattern, QualifiedName};
 use serde::{Deserialize, Serialize};
 
 pub use beyond::Beyond;
+pub use charge::Charge;
 pub use denial::Denial;
 pub use difference::{Difference, Effect, differences};
 pub use judge::{Approved, judge};

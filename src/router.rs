@@ -90,6 +90,7 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/policies/{tenant}/{name}/versions", get(admin::policies::versions))
         .route("/v1/policies/{tenant}/{name}/replay", post(admin::policies::try_out))
         .route("/v1/prices", get(admin::prices::show).put(admin::prices::set))
+        .route("/v1/prices/versions", get(admin::prices::versions))
         .route("/v1/tokens", get(admin::tokens::list))
         .route("/v1/tokens/{jti}", get(admin::tokens::show))
         .route("/v1/keys", get(admin::keys::list))

@@ -59,6 +59,15 @@ impl Page {
         Ok(self.after_jti()?.map(|id| Uuid::from_bytes(*id.as_bytes())))
     }
 
+    /// The cursor of a list of versions.
+    ///
+    /// # Errors
+    /// 400 for any other text.
+    pub fn after_version(&self) -> Result<Option<i64>, Problem> {
+        let version = self.after().map(str::parse).transpose();
+        version.map_err(|_| malformed("`after` is not the `next` of this list"))
+    }
+
     /// The page; `last` is the cursor of its last item.
     #[must_use]
     pub fn reply(&self, items: Vec<Value>, last: Option<String>) -> Value {

@@ -11,14 +11,14 @@ use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Look, Page, confined, named, rfc3339};
+use super::{Asked, Look, Page, confined, named, rfc3339, warned};
 use crate::app::App;
 use crate::caller::{Reach, current_policy};
 use crate::clock;
 use crate::error::Problem;
 use crate::policy::{Policy, PolicyError};
 use crate::publish::malformed;
-use crate::store::{Lock, StoreError, audit, policies};
+use crate::store::{Lock, StoreError, audit, policies, prices};
 use crate::strict::Query;
 
 pub use replay::try_out;
@@ -27,7 +27,7 @@ pub use replay::try_out;
 const SCOPE: &str = "scrip:policies";
 
 /// `PUT /v1/policies/{tenant}/{name}`: 200 with the version that counts now, which is the last one
-/// where nothing changes; 400 naming the rule, 401, 403, 409, 415, 503.
+/// where nothing changes, and with what of it no price covers that a quota in money needs; 400 naming the rule, 401, 403, 409, 415, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -52,20 +52,23 @@ pub async fn apply(
     if let Some(before) = current_policy(&mut tx, name.as_str()).await? {
         change.may_grant(&app, &mut tx, &before).await?;
     }
+    let list = prices::current(&mut tx).await?;
+    let warnings = policy.unpriced(list.as_ref()).iter().map(ToString::to_string).collect();
     if let Some(latest) = policies::latest(&mut tx, name.as_str()).await?
         && latest.body == written
     {
-        return Ok(Json(show_one(&latest)?));
+        return Ok(Json(warned(show_one(&latest)?, warnings)));
     }
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let (author, at) = (change.by().to_string(), now_ms / 1000);
     let version = policies::insert(&mut tx, name.as_str(), &author, at, &written).await?;
     let row = policies::Policy { name: name.to_string(), version, author, at, body: written };
-    let reply = show_one(&row)?;
+    let applied = show_one(&row)?;
+    let event = change.event("policy.apply", "done", name).detail(&applied);
+    let reply = warned(applied, warnings);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(Json(first));
     }
-    let event = change.event("policy.apply", "done", name).detail(&reply);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
     Ok(Json(reply))
@@ -114,8 +117,7 @@ pub async fn versions(
 ) -> Result<Json<Value>, Problem> {
     let reach = look.reach(&app, SCOPE).await?;
     let name = named(path, &reach, unknown)?;
-    let after = page.after().map(str::parse).transpose();
-    let after = after.map_err(|_| malformed("`after` is not the `next` of this list"))?;
+    let after = page.after_version()?;
     let mut session = app.store.read().await?;
     let rows = policies::versions(&mut session, name.as_str(), after, page.limit()).await?;
     if rows.is_empty() && policies::latest(&mut session, name.as_str()).await?.is_none() {

@@ -9,20 +9,25 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asked, Look, rfc3339};
+use super::{Asked, Look, Page, rfc3339, warned};
 use crate::app::App;
 use crate::clock;
 use crate::error::Problem;
 use crate::prices::{PriceError, PriceList};
 use crate::store::prices::{self, Prices};
-use crate::store::{Lock, StoreError, audit};
+use crate::store::{Lock, StoreError, Tenants, audit, policies};
 use crate::strict::Query;
 
 /// The scope that this needs: prices say what the policies' quotas are worth.
 const SCOPE: &str = "scrip:policies";
 
-/// `PUT /v1/prices`: 200 with the version that counts now, which is the last one where nothing changes;
-/// 400 naming the rule, 401; 403 for an operator who is confined to a tenant too; 409 for another
+/// Most warnings in one answer.
+const MOST_WARNINGS: usize = 100;
+/// Policies that are read at once.
+const AT_ONCE: u32 = 200;
+
+/// `PUT /v1/prices`: 200 with the version that counts now, which is the last one where nothing changes,
+/// and with what policies permit that it does not cover and their quotas in money need; 400 naming the rule, 401; 403 for an operator who is confined to a tenant too; 409 for another
 /// currency than the list has, because quotas and accounts are counted in it; 415, 503.
 ///
 /// # Errors
@@ -37,13 +42,15 @@ pub async fn set(
     let written =
         serde_json::to_string(&list).map_err(|error| StoreError::Corrupt(error.to_string()))?;
 
+    // Of all policies, and so before anybody else has to wait.
+    let warnings = uncovered(&app, &list).await?;
     let mut tx = app.store.begin(Lock::Admin).await?;
     if let Some(first) = change.answered(&mut tx).await? {
         return Ok(Json(first));
     }
     if let Some(latest) = prices::latest(&mut tx).await? {
         if latest.body == written {
-            return Ok(Json(show_one(&latest)?));
+            return Ok(Json(warned(show_one(&latest)?, warnings)));
         }
         let before = latest.list()?;
         if before.currency() != list.currency() {
@@ -54,7 +61,7 @@ pub async fn set(
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let (author, at) = (change.by().to_string(), now_ms / 1000);
     let version = prices::insert(&mut tx, &author, at, &written).await?;
-    let reply = show_one(&Prices { version, author, at, body: written })?;
+    let reply = warned(show_one(&Prices { version, author, at, body: written })?, warnings);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(Json(first));
     }
@@ -92,6 +99,47 @@ pub async fn show(
     };
     let unknown = || Problem::not_found("there are no prices, or no such version of them");
     Ok(Json(show_one(&row.ok_or_else(unknown)?)?))
+}
+
+/// `GET /v1/prices/versions?limit=&after=`: every version, newest first. 200, 400, 401; 403 for an
+/// operator who is confined to a tenant too; 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn versions(
+    State(app): State<Arc<App>>,
+    look: Look,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Problem> {
+    look.everywhere(&app, SCOPE).await?;
+    let mut session = app.store.read().await?;
+    let rows = prices::versions(&mut session, page.after_version()?, page.limit()).await?;
+    let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
+    Ok(Json(page.reply(items, rows.last().map(|row| row.version.to_string()))))
+}
+
+/// What the policies that count permit and a list does not cover, where their quotas are in money.
+async fn uncovered(app: &App, list: &PriceList) -> Result<Vec<String>, StoreError> {
+    let mut session = app.store.read().await?;
+    let (mut warnings, mut last) = (Vec::new(), None::<policies::Policy>);
+    loop {
+        let after = last.as_ref().map(|row| (row.at, row.name.as_str()));
+        let rows = policies::list(&mut session, Tenants::All, after, AT_ONCE).await?;
+        for row in &rows {
+            let uncovered = row.terms()?.unpriced(Some(list));
+            warnings.extend(uncovered.iter().map(|why| format!("{}: {why}", row.name)));
+        }
+        last = rows.into_iter().last();
+        if last.is_none() {
+            break;
+        }
+    }
+    let more = warnings.len().saturating_sub(MOST_WARNINGS);
+    if more > 0 {
+        warnings.truncate(MOST_WARNINGS);
+        warnings.push(format!("and {more} more"));
+    }
+    Ok(warnings)
 }
 
 fn refusal(error: &PriceError) -> Problem {

@@ -1,8 +1,9 @@
-//! `scrip apply`: brings clients and policies to what a folder of files says.
+//! `scrip apply`: brings prices, policies and clients to what a folder of files says.
 
 mod folder;
 mod plan;
 mod present;
+mod prices;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,13 +14,13 @@ use self::folder::Folder;
 use self::plan::{Plan, Step};
 use self::present::Present;
 use super::failure::Failure;
-use super::print::{Column, Printer, plain};
+use super::print::{Column, Printer, plain, warn};
 use super::{Api, Remote, client};
 
 /// DIR has two folders: policies/ with the files that `scrip policy apply` takes, and clients/ with a
 /// file for each client: `id`, `policy`, and if wanted `source`, `overlap`, `enabled`. Both may have
-/// folders of their own. All files are read, and the tests beside the policies are run, before
-/// anything is changed.
+/// folders of their own. Beside them there may be prices.toml, which `scrip price set` takes. All files
+/// are read, and the tests beside the policies are run, before anything is changed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -65,6 +66,7 @@ async fn take(api: &Api, printer: Printer, step: &Step) -> Result<(), Failure> {
     }
     writeln!(out, "done: {} {}", step.action, step.name)?;
     drop(out);
+    warn(&answer)?;
     if step.creates() { client::show(printer, &answer) } else { Ok(()) }
 }
 

@@ -19,7 +19,7 @@ use super::Remote;
 use super::api::{Api, Scope};
 use super::failure::Failure;
 use super::http::Reply;
-use super::print::{Column, Page, plain, raw};
+use super::print::{Column, Page, plain, raw, warn};
 use crate::policy::Policy;
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,8 @@ pub(super) struct Args {
 enum Command {
     #[command(flatten)]
     Call(Call),
-    /// Judge the requests of a `.test.toml` file by the policy beside it, without a service
+    /// Judge the requests of a `.test.toml` file by the policy beside it, without a service. What
+    /// depends on what was minted before is not judged: rates, and what is left of a quota
     Test {
         /// `NAME.test.toml`, which tests `NAME.toml`
         #[arg(required = true)]
@@ -91,7 +92,8 @@ impl Args {
             Call::Apply { file } => {
                 let policy = read(&file)?;
                 let reply = api.send(SCOPE, Method::PUT, &path(policy.name()), &policy).await?;
-                printer.record(&reply, RECORD)
+                printer.record(&reply, RECORD)?;
+                warn(&reply)
             }
             Call::List(page) => {
                 printer.list(&api.get(SCOPE, "/v1/policies", &page.query()).await?, LIST)
@@ -127,7 +129,7 @@ pub(super) fn parse(answer: &Value) -> Result<Policy, Failure> {
         .map_err(|error| Failure::Unreachable(format!("the answer is no policy: {error}")))
 }
 
-pub(super) fn path(name: &QualifiedName) -> String {
+pub(super) fn path(name: impl Display) -> String {
     format!("/v1/policies/{name}")
 }
 

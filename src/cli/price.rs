@@ -10,7 +10,7 @@ use reqwest::Method;
 use super::api::Scope;
 use super::failure::Failure;
 use super::http::Reply;
-use super::print::{Column, plain, raw};
+use super::print::{Column, Page, plain, raw, warn};
 use super::{Remote, input};
 use crate::prices::PriceList;
 
@@ -38,6 +38,8 @@ enum Command {
         #[arg(long, value_name = "N")]
         version: Option<NonZeroU32>,
     },
+    /// List the versions of the prices, newest first
+    Versions(Page),
 }
 
 impl Args {
@@ -47,21 +49,26 @@ impl Args {
             Command::Set { file } => {
                 let list = read(&file)?;
                 let reply = api.send(Scope::Policies, Method::PUT, PATH, &list).await?;
-                printer.record(&reply, RECORD)
+                printer.record(&reply, RECORD)?;
+                warn(&reply)
             }
             Command::Show { version } => {
                 let query = version.map(|version| ("version", version.to_string()));
                 let reply = api.get(Scope::Policies, PATH, query.as_slice()).await?;
                 if printer.json { raw(&reply) } else { print_file(&reply) }
             }
+            Command::Versions(page) => {
+                let versions = format!("{PATH}/versions");
+                printer.list(&api.get(Scope::Policies, &versions, &page.query()).await?, LIST)
+            }
         }
     }
 }
 
-const PATH: &str = "/v1/prices";
+pub(super) const PATH: &str = "/v1/prices";
 
 /// Reads a file and checks it here, where the line at fault is known; the service checks it again.
-fn read(file: &Path) -> Result<PriceList, Failure> {
+pub(super) fn read(file: &Path) -> Result<PriceList, Failure> {
     let text = input::read(file, MOST)?;
     toml::from_str(&text).map_err(|error| {
         Failure::Usage(format!("{}: {}", file.display(), input::at(&text, &error)))
@@ -76,6 +83,8 @@ fn print_file(reply: &Reply) -> Result<(), Failure> {
     let (version, author, at) = (&reply["version"], said("author"), said("at"));
     Ok(write!(io::stdout(), "# version {version}, by {author}, {at}\n{prices}")?)
 }
+
+const LIST: &[Column] = &[("VERSION", "/version"), ("AUTHOR", "/author"), ("AT", "/at")];
 
 const RECORD: &[Column] = &[
     ("version", "/version"),

@@ -79,6 +79,14 @@ impl Printer {
     }
 }
 
+/// Says on standard error what is odd about a change that was made.
+pub(super) fn warn(answer: &Reply) -> Result<(), Failure> {
+    for warning in answer.json()?["warnings"].as_array().into_iter().flatten() {
+        eprintln!("scrip: warning: {}", cell(Some(warning)));
+    }
+    Ok(())
+}
+
 /// Writes a reply as it came.
 pub(super) fn raw(reply: &Reply) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

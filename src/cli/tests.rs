@@ -44,6 +44,7 @@ fn each_command_takes_what_it_says() {
         "policy replay policies/chat.toml --last 50",
         "price set prices.toml",
         "price show --version 2 --json",
+        "price versions --limit 5 --after 3",
         "ledger list --audience gw --limit 5",
         "apply site --dry-run --prune --json",
         "token get",

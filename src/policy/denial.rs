@@ -6,6 +6,7 @@ use scrip_token::limits::{MAX_MINTED_BYTES, MIN_LIFETIME};
 use scrip_token::{Cidr, ModelPattern};
 
 use crate::mint::request::echo;
+use crate::prices::{Money, Unpriced};
 
 /// What a policy does not grant. Its text is an `error_description` (RFC 6749 section 5.2).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +86,19 @@ pub enum Denial {
         /// How long it would be.
         bytes: usize,
     },
+    /// The token may cost more than there is in any window.
+    #[error("the token would take {asked} {currency}, above the {most} of the quota")]
+    TooDear {
+        /// What it may cost.
+        asked: Money,
+        /// All that there is.
+        most: Money,
+        /// What both are in.
+        currency: String,
+    },
+    /// Nobody knows what it may cost.
+    #[error(transparent)]
+    Unpriced(#[from] Unpriced),
 }
 
 impl Denial {
@@ -101,7 +115,9 @@ impl Denial {
             | Self::NoBudget
             | Self::Cidr { .. }
             | Self::Bound { .. }
-            | Self::Ttl { .. } => "invalid_authorization_details",
+            | Self::Ttl { .. }
+            | Self::TooDear { .. }
+            | Self::Unpriced(_) => "invalid_authorization_details",
             Self::TooLong { .. } => "invalid_request",
         }
     }

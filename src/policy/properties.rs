@@ -243,6 +243,8 @@ fn is_deserved(
             asked["ttl"] == *ttl && (*ttl < 60 || Some(*ttl) > terms["ttl"]["max"].as_u64())
         }
         Denial::ForeignPolicy | Denial::NoBudget | Denial::TooLong { .. } => false,
+        // `judge` knows no prices.
+        Denial::TooDear { .. } | Denial::Unpriced(_) => false,
     };
     prop_assert!(deserved, "{denial}");
     Ok(())

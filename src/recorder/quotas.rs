@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::audit::Event;
 use crate::escrow::{Allowance, Amount, Quota, Unit, Window};
-use crate::policy::Approved;
-use crate::prices::{Money, PriceList, Unpriced, cost_at};
+use crate::policy::{Approved, Charge, Denial};
+use crate::prices::PriceList;
 use crate::store::escrows::{self, Cost, Escrow};
 use crate::store::quotas::{self, Account, Key};
 use crate::store::{StoreError, Tx, audit, prices};
@@ -39,19 +39,9 @@ pub enum NotHeld {
         /// Seconds until the next window begins; after a lifetime there is none, and it is an hour.
         retry_after: u64,
     },
-    /// The token may cost more than there is in any window.
-    #[error("the token would take {asked} {currency}, above the {most} of the quota")]
-    TooDear {
-        /// What it may cost.
-        asked: Money,
-        /// All that there is.
-        most: Money,
-        /// What both are in.
-        currency: String,
-    },
-    /// Nobody knows what it may cost.
+    /// By the prices there is never enough, or nobody knows.
     #[error(transparent)]
-    Unpriced(#[from] Unpriced),
+    Denied(#[from] Denial),
 }
 
 /// The quotas of a group's clients, nobody else's to change until the transaction ends.
@@ -100,7 +90,7 @@ impl Quotas {
     /// [`NotHeld`]; nothing has changed then.
     pub fn take(&mut self, approved: &Approved) -> Result<Option<Taken>, NotHeld> {
         let Some((quota, tokens)) = approved.escrow() else { return Ok(None) };
-        let cost = self.cost(approved, quota, tokens)?;
+        let cost = self.cost(approved)?;
         let key = key(approved, quota, self.now);
         let next = quota.window.next(self.now).map(|next| (next - self.now).unsigned_abs());
         let currency = self.prices.as_ref().map_or("", |(_, prices)| prices.currency()).to_owned();
@@ -135,19 +125,17 @@ impl Quotas {
         Ok(Some(Taken { key, quota: quota.clone(), tokens, cost, before }))
     }
 
-    /// What so many LLM tokens may cost with the models that are approved; nothing where the quota does
-    /// not limit money.
-    fn cost(&self, approved: &Approved, quota: &Quota, tokens: u64) -> Result<Cost, NotHeld> {
-        let Some(most) = quota.money else { return Ok(Cost::default()) };
-        let (version, prices) = self.prices.as_ref().ok_or(Unpriced::Everything)?;
-        let rate = prices.dearest(approved.models())?;
-        let asked = cost_at(rate, tokens);
-        if asked > most {
-            let currency = prices.currency().to_owned();
-            return Err(NotHeld::TooDear { asked, most, currency });
-        }
-        let (rate, held) = (rate.millionths(), asked.millionths());
-        Ok(Cost { prices: *version, rate, held, ..Cost::default() })
+    /// What the token may cost; nothing where its quota does not limit money.
+    fn cost(&self, approved: &Approved) -> Result<Cost, Denial> {
+        let (version, prices) =
+            self.prices.as_ref().map(|(version, list)| (*version, list)).unzip();
+        let charge = approved.charge(prices)?;
+        Ok(charge.map_or_else(Cost::default, |Charge { rate, held }| Cost {
+            prices: version.unwrap_or_default(),
+            rate: rate.millionths(),
+            held: held.millionths(),
+            ..Cost::default()
+        }))
     }
 
     /// Keeps what was taken for the token of these claims.

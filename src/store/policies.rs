@@ -1,6 +1,7 @@
 //! Policies, every version of each.
 
 use super::{Session, StoreError, Tenants, Tx, on, push_list};
+use crate::policy;
 use sqlx::QueryBuilder;
 
 /// One version of a policy.
@@ -16,6 +17,18 @@ pub struct Policy {
     pub at: i64,
     /// JSON.
     pub body: String,
+}
+
+impl Policy {
+    /// What it says.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where it is no policy.
+    pub fn terms(&self) -> Result<policy::Policy, StoreError> {
+        policy::Policy::from_json(self.body.as_bytes()).map_err(|error| {
+            StoreError::Corrupt(format!("{}, version {}: {error}", self.name, self.version))
+        })
+    }
 }
 
 /// Adds the next version, and says which that is.

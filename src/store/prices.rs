@@ -54,3 +54,28 @@ pub async fn version(from: &mut impl Session, version: i64) -> Result<Option<Pri
     let sql = "SELECT * FROM prices WHERE version = $1";
     Ok(on!(from, |c| sqlx::query_as(sql).bind(version).fetch_optional(c).await?))
 }
+
+/// Every version, newest first, from behind the version `after` on.
+///
+/// # Errors
+/// As any statement.
+pub async fn versions(
+    from: &mut impl Session,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Prices>, StoreError> {
+    let sql = "SELECT * FROM prices WHERE version < $1 ORDER BY version DESC LIMIT $2";
+    Ok(on!(from, |c| sqlx::query_as(sql)
+        .bind(after.unwrap_or(i64::MAX))
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?))
+}
+
+/// What the version that counts says.
+///
+/// # Errors
+/// As any statement; [`StoreError::Corrupt`] where it is no list.
+pub async fn current(from: &mut impl Session) -> Result<Option<PriceList>, StoreError> {
+    latest(from).await?.map(|row| row.list()).transpose()
+}

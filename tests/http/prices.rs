@@ -209,6 +209,185 @@ async fn prices_are_everybodys_versioned_and_of_one_currency() {
 }
 
 #[tokio::test]
+async fn every_version_is_kept_with_its_author_and_time_on_sqlite() {
+    every_version_is_kept_with_its_author_and_time(Api::start().await).await;
+}
+
+#[tokio::test]
+async fn every_version_is_kept_with_its_author_and_time_on_postgres() {
+    every_version_is_kept_with_its_author_and_time(
+        Api::on(Installation::on_postgres().await).await,
+    )
+    .await;
+}
+
+async fn every_version_is_kept_with_its_author_and_time(api: Api) {
+    let versions = "/v1/prices/versions";
+    assert_eq!(api.read(versions).await.json(), json!({"items": [], "next": null}));
+    let mut set_ones = Vec::new();
+    for price in ["1", "2", "3"] {
+        set_ones.push(set(&api, &list(&[("*", price, price)])).await.json());
+    }
+    assert_eq!((&set_ones[0]["author"], &set_ones[0]["version"]), (&json!("ops/admin"), &json!(1)));
+    let page = api.read(&format!("{versions}?limit=2")).await.json();
+    assert_eq!(page["items"], json!([set_ones[2], set_ones[1]]));
+    let next = page["next"].as_str().unwrap();
+    let rest = api.read(&format!("{versions}?after={next}")).await.json();
+    assert_eq!(rest, json!({"items": [set_ones[0]], "next": null}));
+    for odd in ["?after=x", "?limit=0", "?version=1"] {
+        api.read(&format!("{versions}{odd}")).await.problem(400, "invalid-request");
+    }
+
+    let confined = json!({
+        "audiences": ["self"], "env": "scrip", "admin_tenant": "acme", "scopes": ["scrip:policies"],
+    });
+    let confined = api.client("acme/operator", confined).await;
+    let bearer = api.token(&confined).await.jwt;
+    let ask = api.request(Method::GET, versions).bearer_auth(&bearer);
+    Reply::to(ask).await.problem(403, "confined");
+}
+
+#[tokio::test]
+async fn a_policy_is_tried_by_the_prices_that_count_on_sqlite() {
+    a_policy_is_tried_by_the_prices_that_count(Api::start().await).await;
+}
+
+#[tokio::test]
+async fn a_policy_is_tried_by_the_prices_that_count_on_postgres() {
+    a_policy_is_tried_by_the_prices_that_count(Api::on(Installation::on_postgres().await).await)
+        .await;
+}
+
+/// What a replay says of a request is what the mint says of it once the policy is applied.
+async fn a_policy_is_tried_by_the_prices_that_count(api: Api) {
+    let client = api.billing().await;
+    let asked = [
+        vec![],
+        vec![("models", "claude-haiku-4")],
+        vec![("budget_tokens", "50000")],
+        vec![("scope", "llm:embed")],
+    ];
+    for asked in &asked {
+        assert_eq!(api.mint(&client, asked).await.status, StatusCode::OK);
+    }
+    let mut new = terms();
+    new["name"] = json!("acme/billing");
+    new["scopes"] = json!(["llm:chat"]);
+    new["quota"] = json!({"money": "0.007", "window": "lifetime"});
+    let tried = async |new: &Value| {
+        let replay = "/v1/policies/acme/billing/replay";
+        let tried = api.write(Method::POST, replay, new).await;
+        assert_eq!(tried.status, StatusCode::OK, "{tried:?}");
+        tried.json()
+    };
+    let none = tried(&new).await;
+    assert_eq!((&none["requests"], &none["unchanged"]), (&json!(4), &json!(0)), "{none:#}");
+    let nothing = "there are no prices, and the policy has a quota in money";
+    let of_prices = none["changes"][0]["cases"].to_string().matches(nothing).count();
+    assert_eq!(of_prices, 3, "a scope that is not granted comes first: {none:#}");
+
+    set(&api, &list(&[("gpt-4o-mini", "0.15", "0.60")])).await;
+    let some = tried(&new).await;
+    assert_eq!((&some["unchanged"], &some["changes"][0]["count"]), (&json!(1), &json!(3)));
+    let applied = api.write(Method::PUT, "/v1/policies/acme/billing", &new).await;
+    assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    let foretold = some["changes"][0]["cases"].as_array().unwrap();
+    // The newest first; the oldest is granted.
+    for (case, asked) in foretold.iter().rev().zip(&asked[1..]) {
+        let refused = &case["is"]["refused"];
+        let reply = api.mint(&client, asked).await;
+        let said = reply.refused(400, refused["error"].as_str().unwrap());
+        assert_eq!(said, refused["error_description"], "{asked:?}");
+    }
+    assert_eq!(api.mint(&client, &asked[0]).await.status, StatusCode::OK);
+    assert_eq!(money(&api).await["left"], "0.004");
+    // What is left is no part of it: another 0.006 are granted as far as this goes.
+    new["quota"]["window"] = json!("day");
+    new["defaults"]["budget"] = json!({"tokens": 10_000});
+    let after = tried(&new).await;
+    let token =
+        after["changes"].as_array().unwrap().iter().find(|one| one["kind"] == "another-token");
+    assert!(token.is_some(), "{after:#}");
+}
+
+#[tokio::test]
+async fn what_no_price_covers_is_said_and_done_on_sqlite() {
+    what_no_price_covers_is_said_and_done(Api::start().await).await;
+}
+
+#[tokio::test]
+async fn what_no_price_covers_is_said_and_done_on_postgres() {
+    what_no_price_covers_is_said_and_done(Api::on(Installation::on_postgres().await).await).await;
+}
+
+async fn what_no_price_covers_is_said_and_done(api: Api) {
+    let path = "/v1/policies/acme/billing";
+    let mut policy = terms();
+    policy["name"] = json!("acme/billing");
+    policy["quota"] = json!({"money": "5", "window": "day"});
+    let apply = async |policy: &Value| api.write(Method::PUT, path, policy).await;
+    let applied = apply(&policy).await.json();
+    let none = json!(["there are no prices, and the policy has a quota in money"]);
+    assert_eq!((&applied["version"], &applied["warnings"]), (&json!(1), &none));
+    assert_eq!(apply(&policy).await.json(), applied, "it is said again");
+    let shown = api.read(path).await.json();
+    assert_eq!(shown["warnings"], Value::Null);
+    let event = api.read("/v1/audit?action=policy.apply&limit=1").await.json();
+    assert_eq!(event["items"][0]["detail"], shown, "the log has what was applied");
+
+    let why =
+        "no price says what all of `claude-haiku-*` cost, and the policy has a quota in money";
+    let part = list(&[("gpt-*", "1", "1"), ("claude-haiku-4", "1", "1")]);
+    let keyed = || {
+        let request = api.request(Method::PUT, "/v1/prices").bearer_auth(&api.bearer);
+        request.json(&part).header("idempotency-key", "once")
+    };
+    let set_one = Reply::to(keyed()).await.json();
+    assert_eq!(set_one["warnings"], json!([format!("acme/billing: {why}")]));
+    assert_eq!(Reply::to(keyed()).await.json(), set_one);
+    assert_eq!(set(&api, &part).await.json(), set_one, "the same again is no other version");
+    assert_eq!(apply(&policy).await.json()["warnings"], json!([why]));
+
+    let all = set(&api, &list(&[("gpt-*", "1", "1"), ("claude-*", "1", "1")])).await.json();
+    assert_eq!((&all["version"], &all["warnings"]), (&json!(2), &Value::Null));
+    assert_eq!(apply(&policy).await.json(), shown);
+    // Whoever has no quota in money needs no price.
+    policy["quota"] = json!({"tokens": 1_000_000, "window": "day"});
+    apply(&policy).await;
+    assert_eq!(set(&api, &list(&[("x", "1", "1")])).await.json()["warnings"], Value::Null);
+    assert_eq!(apply(&policy).await.json()["warnings"], Value::Null);
+}
+
+#[tokio::test]
+async fn warnings_of_many_policies_are_counted() {
+    let api = Api::start().await;
+    let one = api.billing().await;
+    let policy = json!({
+        "name": "acme/x", "audiences": ["gw"], "scopes": ["llm:chat"], "env": "prod",
+        "models": ["gpt-5"], "quota": {"money": "5", "window": "day"},
+    })
+    .to_string();
+    // More than are read at once, some of them of one second.
+    let rows: Vec<String> = (0..450)
+        .map(|n| {
+            let name = format!("acme/x{n:03}");
+            let body = policy.replace("acme/x", &name);
+            format!("('{name}', 1, 'ops/admin', {}, '{body}')", 1_795_000_000 + n / 7)
+        })
+        .collect();
+    api.sql(&format!(
+        "INSERT INTO policies (name, version, author, at, body) VALUES {}",
+        rows.join(",")
+    ))
+    .await;
+    let warned = set(&api, &list(&[("gpt-4o", "1", "1")])).await.json();
+    let warnings = warned["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &warnings[100]), (101, &json!("and 350 more")));
+    assert_eq!(set(&api, &list(&[("gpt-*", "1", "1")])).await.json()["warnings"], Value::Null);
+    assert_eq!(api.mint(&one, &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn the_command_line_sets_and_shows_prices() {
     let installation = Installation::on_sqlite();
     let api = Api::on(installation.clone()).await;
@@ -227,6 +406,16 @@ async fn the_command_line_sets_and_shows_prices() {
 
     let client = billing(&api, json!({"money": "0.006", "window": "day"})).await;
     assert_eq!(api.mint(&client, &[]).await.status, StatusCode::OK);
+    let covered = set(&api, &list(&[("gpt-4o", "1", "1")])).await;
+    assert_eq!(covered.json()["version"], 2);
+    let warned = cli.outcome(&["price", "set", path]).await;
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    let why = "warning: acme/billing: no price says what all of `claude-haiku-*` cost";
+    assert!(warned.stderr.contains(why), "{warned:?}");
+    let versions = cli.json(&["price", "versions", "--limit", "2"]).await;
+    assert_eq!((&versions["items"][0]["version"], &versions["next"]), (&json!(3), &json!("2")));
+    let printed = cli.run(&["price", "versions"]).await;
+    assert_eq!(printed.lines().count(), 4, "{printed}");
     let usage = cli.run(&["usage", "--money"]).await;
     assert!(usage.contains("0.006") && usage.contains("++++++++++.........."), "{usage}");
     ledger(&api, "acme/gateway", "llm-gateway").await.register(&api, "gw-1a").await;

@@ -155,6 +155,110 @@ async fn a_folder_is_what_there_is(installation: Installation) {
 }
 
 #[tokio::test]
+async fn a_folder_says_what_models_cost_on_sqlite() {
+    a_folder_says_what_models_cost(Installation::on_sqlite()).await;
+}
+
+#[tokio::test]
+async fn a_folder_says_what_models_cost_on_postgres() {
+    a_folder_says_what_models_cost(Installation::on_postgres().await).await;
+}
+
+async fn a_folder_says_what_models_cost(installation: Installation) {
+    let acme = Acme::found(installation).await;
+    let site = Site::new(&acme);
+    let in_money = "models = [\"gpt-4o-mini\"]\nbudget = { tokens = 5000 }\n\
+                    quota = { money = \"0.005\", window = \"lifetime\" }\n";
+    site.write("policies/chat.toml", &format!("{CHAT}{in_money}"));
+    site.client("billing", "source = \"embedded\"");
+    let price = |model: &str, output: &str| {
+        format!("[[models]]\nmodel = \"{model}\"\ninput = \"0.15\"\noutput = \"{output}\"\n")
+    };
+    let prices = |models: &[String]| {
+        site.write("prices.toml", &format!("currency = \"USD\"\n{}", models.concat()));
+    };
+    let mini = price("gpt-4o-mini", "0.60");
+    prices(std::slice::from_ref(&mini));
+    let expects = "prices = \"../prices.toml\"\nclient = \"acme/billing\"\naddress = \"10.0.0.1\"\n\
+                   [[request]]\ngranted = { budget = { tokens = 5000 } }\n";
+    site.write("policies/chat.test.toml", expects);
+    let actions = |line: &Value| -> Vec<String> {
+        let steps = line["plan"].as_array().expect("a list").iter();
+        steps.map(|step| format!("{} {}", step["action"], step["name"]).replace('"', "")).collect()
+    };
+
+    let all = ["set-prices USD", "create-policy acme/chat", "create-client acme/billing"];
+    assert_eq!(actions(&site.lines(&["--dry-run"]).await[0]), all);
+    let none = site.operator.outcome(&["price", "show"]).await;
+    assert_eq!(none.code, Some(1), "nothing is done: {none:?}");
+    let applied = site.lines(&[]).await;
+    assert_eq!(actions(&applied[0]), all);
+    assert_eq!(applied[2]["answer"]["warnings"], Value::Null, "the prices were there before it");
+    let secret = applied[3]["answer"]["secret"].as_str().expect("shown this once");
+    Cli::new(&acme.installation, "acme/billing", secret).token(&[]).await;
+
+    // Nothing is left to do, in whichever order the models stand.
+    assert!(site.lines(&[]).await[0]["plan"].as_array().expect("a list").is_empty());
+    let nano = price("gpt-4o-nano", "0.1");
+    for models in [[&mini, &nano], [&nano, &mini]] {
+        prices(&models.map(String::clone));
+        site.lines(&[]).await;
+    }
+    let versions = site.operator.json(&["price", "versions"]).await;
+    assert_eq!(versions["items"].as_array().map(Vec::len), Some(2), "{versions}");
+
+    // What is dearer is shown before, and the test beside the policy says what that does.
+    prices(&[price("gpt-4o-mini", "1.20")]);
+    let outcome = site.apply(&["--dry-run"]).await;
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("would take 0.006 USD, above the 0.005"), "{outcome:?}");
+    site.write(
+        "policies/chat.test.toml",
+        &expects.replace(
+            "granted = { budget = { tokens = 5000 } }",
+            "refused = \"invalid_authorization_details\"",
+        ),
+    );
+    let planned = site.apply(&["--dry-run"]).await;
+    assert_eq!(planned.code, Some(0), "{planned:?}");
+    let rows: Vec<&str> =
+        planned.stdout.lines().filter(|line| line.starts_with("set-prices")).collect();
+    assert_eq!(rows.len(), 2, "{planned:?}");
+    assert!(rows[0].contains("gpt-4o-mini") && rows[0].contains(r#""output":"1.2""#), "{rows:?}");
+    assert!(rows[1].contains("gpt-4o-nano"), "{rows:?}");
+
+    // A model that loses its price is named before anything is done, and by the service too.
+    prices(std::slice::from_ref(&nano));
+    let why = "acme/chat: no price says what all of `gpt-4o-mini` cost";
+    let planned = site.lines(&["--dry-run"]).await;
+    assert!(planned[0]["notes"].to_string().contains(why), "{planned:?}");
+    let done = site.apply(&[]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains(why), "{done:?}");
+    assert!(done.stderr.contains(&format!("scrip: warning: {why}")), "{done:?}");
+
+    // What is refused is refused before anything is sent; a folder of prices alone is one.
+    site.write(
+        "prices.toml",
+        "currency = \"EUR\"\n[[models]]\nmodel = \"*\"\ninput = \"9\"\noutput = \"9\"",
+    );
+    let euro = site.apply(&[]).await;
+    assert_eq!(euro.code, Some(1), "{euro:?}");
+    assert!(euro.stderr.contains("prices are in USD, and so are all quotas"), "{euro:?}");
+    site.write(
+        "prices.toml",
+        "currency = \"USD\"\n[[models]]\nmodel = \"*\"\ninput = 1\noutput = \"1\"",
+    );
+    let odd = site.apply(&[]).await;
+    assert_eq!(odd.code, Some(2), "{odd:?}");
+    assert!(odd.stderr.contains("prices.toml: line 4: invalid type"), "{odd:?}");
+    prices(&[mini]);
+    fs::remove_dir_all(site.dir.join("policies")).expect("it is there");
+    fs::remove_dir_all(site.dir.join("clients")).expect("it is there");
+    assert_eq!(actions(&site.lines(&[]).await[0]), ["set-prices USD"]);
+}
+
+#[tokio::test]
 async fn one_that_is_interrupted_is_finished_by_the_next() {
     let acme = Acme::found(Installation::on_sqlite()).await;
     let site = Site::new(&acme);

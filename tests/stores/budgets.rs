@@ -8,7 +8,7 @@ use crate::harness::dice::{Dice, Size};
 use scrip::caller::Caller;
 use scrip::escrow::{Balance, Unit, Window};
 use scrip::mint::request::MintRequest;
-use scrip::policy::{Approved, Policy, judge};
+use scrip::policy::{Approved, Denial, Policy, judge};
 use scrip::prices::{ByModel, Money};
 use scrip::recorder::quotas::{NotHeld, Quotas};
 use scrip::store::Tenants;
@@ -236,7 +236,7 @@ impl<'s> World<'s> {
             let fits = [out[0] <= self.quota, self.money.is_none_or(|money| out[1] <= money)];
             let taken = match quotas.take(&approved) {
                 Ok(taken) => taken.expect("the policy has a quota"),
-                Err(NotHeld::TooDear { .. }) => {
+                Err(NotHeld::Denied(Denial::TooDear { .. })) => {
                     assert!(self.money.is_some_and(|money| cost > money), "{cost} were refused");
                     continue;
                 }

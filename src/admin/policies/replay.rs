@@ -19,8 +19,8 @@ use crate::caller::Caller;
 use crate::error::Problem;
 use crate::mint;
 use crate::mint::request::MintRequest;
-use crate::policy::{Asked, Changes, Example, Policy, replay};
-use crate::store::{StoreError, audit, policies};
+use crate::policy::{Asked, Changes, Example, replay};
+use crate::store::{StoreError, audit, policies, prices};
 use crate::strict::Query;
 
 /// Requests that are tried where nothing is asked.
@@ -39,8 +39,9 @@ pub struct Wanted {
 
 /// `POST /v1/policies/{tenant}/{name}/replay?last=`: judges the last requests for tokens, of the
 /// clients that have the policy now, under its version that counts and under the one in the body.
-/// Nothing is changed and nothing is minted; quotas and rates are not part of the judgement. Shows
-/// what the audit log holds, and so needs its scope too. 200, 400, 401, 403, 404, 413, 415, 503.
+/// Nothing is changed and nothing is minted. A quota in money is judged by the prices that count now;
+/// what is left of quotas, and rates, are not part of the judgement. Shows what the audit log holds,
+/// and so needs its scope too. 200, 400, 401, 403, 404, 413, 415, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -59,10 +60,10 @@ pub async fn try_out(
     let name = new.name().clone();
     let mut session = app.store.read().await?;
     let current = policies::latest(&mut session, name.as_str()).await?.ok_or_else(unknown)?;
-    let old = Policy::from_json(current.body.as_bytes())
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let old = current.terms()?;
     let last = wanted.last.map_or(USUAL, NonZeroU16::get).min(MOST);
     let (tenant, last) = (name.tenant(), u32::from(last));
+    let list = prices::current(&mut session).await?;
     let events = audit::mints_under(&mut session, tenant, name.as_str(), LOOKED_AT, last).await?;
     drop(session);
 
@@ -73,7 +74,9 @@ pub async fn try_out(
     // Thousands of judgements are not for a thread that serves others meanwhile.
     let replayed = tokio::task::spawn_blocking(move || {
         replay(requests, &old, &new, |caller, request, policy| {
-            mint::judge(&app.config, caller, request, policy)
+            let approved = mint::judge(&app.config, caller, request, policy)?;
+            approved.charge(list.as_ref())?;
+            Ok(approved)
         })
     });
     let replayed = replayed.await.map_err(|error| StoreError::Corrupt(error.to_string()))?;

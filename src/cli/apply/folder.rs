@@ -11,7 +11,9 @@ use crate::admin::clients::MAX_OVERLAP;
 use crate::cli::failure::Failure;
 use crate::cli::input;
 use crate::cli::policy::test::{SUFFIX, Tried};
+use crate::cli::price;
 use crate::policy::Policy;
+use crate::prices::PriceList;
 
 /// Most files of one folder.
 const MOST_FILES: usize = 10_000;
@@ -20,9 +22,14 @@ const DEEPEST: usize = 8;
 /// Largest file of a client, in bytes.
 const MAX_CLIENT_BYTES: usize = 64 * 1024;
 
-/// What clients and policies there are to be.
+/// The file with what models cost.
+const PRICES: &str = "prices.toml";
+
+/// What prices, policies and clients there are to be.
 #[derive(Debug, Default)]
 pub(super) struct Folder {
+    /// Absent: whatever they are.
+    pub(super) prices: Option<PriceList>,
     pub(super) policies: BTreeMap<QualifiedName, Policy>,
     pub(super) clients: BTreeMap<QualifiedName, Client>,
     tests: Vec<PathBuf>,
@@ -50,19 +57,28 @@ pub(super) enum Source {
 }
 
 impl Folder {
-    /// Reads `dir/policies` and `dir/clients`.
+    /// Reads `dir/prices.toml`, `dir/policies` and `dir/clients`.
     ///
     /// # Errors
     /// [`Failure::Usage`] naming everything that is wrong with any file.
     pub(super) fn read(dir: &Path) -> Result<Self, Failure> {
         let (mut folder, mut wrong) = (Self::default(), Vec::new());
         let [policies, clients] = ["policies", "clients"].map(|name| dir.join(name));
-        if !policies.is_dir() && !clients.is_dir() {
+        let prices = dir.join(PRICES);
+        if !policies.is_dir() && !clients.is_dir() && !prices.is_file() {
             let dir = dir.display();
-            return Err(Failure::Usage(format!("{dir}: has neither policies/ nor clients/")));
+            let why = format!("{dir}: has neither policies/ nor clients/ nor {PRICES}");
+            return Err(Failure::Usage(why));
         }
-        for stray in toml_files(dir, 0, &mut wrong) {
-            wrong.push(format!("{}: is neither in policies/ nor in clients/", stray.display()));
+        for path in toml_files(dir, 0, &mut wrong) {
+            if path != prices {
+                wrong.push(format!("{}: is neither in policies/ nor in clients/", path.display()));
+                continue;
+            }
+            match price::read(&path) {
+                Ok(list) => folder.prices = Some(list),
+                Err(failure) => wrong.push(failure.to_string()),
+            }
         }
         for path in toml_files(&policies, DEEPEST, &mut wrong) {
             if path.to_str().is_some_and(|path| path.ends_with(SUFFIX)) {

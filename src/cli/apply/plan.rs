@@ -1,6 +1,6 @@
 //! What is to be done, and in which order. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use scrip_token::QualifiedName;
@@ -11,10 +11,12 @@ use super::folder::{Client, Folder};
 use super::present::{Present, Registered};
 use crate::cli::api::Scope;
 use crate::cli::failure::Failure;
+use crate::cli::price;
 use crate::policy::{Difference, Effect, differences};
+use crate::prices::PriceList;
 
-/// What brings the service to what a folder says. Policies come first, because clients name them; to
-/// disable comes last. What was done in part and is planned again has what is left.
+/// What brings the service to what a folder says. Prices come first, because quotas need them, then
+/// policies, because clients name them; to disable comes last. What was done in part and is planned again has what is left.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
@@ -26,7 +28,8 @@ pub(super) struct Plan {
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
     pub(super) action: Action,
-    pub(super) name: QualifiedName,
+    /// Of the policy or the client; the currency of the prices, of which there is one list.
+    pub(super) name: String,
     /// Empty for what is new.
     differences: Vec<Difference>,
     #[serde(skip)]
@@ -36,6 +39,7 @@ pub(super) struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Action {
+    SetPrices,
     CreatePolicy,
     ChangePolicy,
     CreateClient,
@@ -52,14 +56,14 @@ impl std::fmt::Display for Action {
 impl Step {
     pub(super) fn scope(&self) -> Scope {
         match self.action {
-            Action::CreatePolicy | Action::ChangePolicy => Scope::Policies,
+            Action::SetPrices | Action::CreatePolicy | Action::ChangePolicy => Scope::Policies,
             _ => Scope::Clients,
         }
     }
 
     pub(super) fn method(&self) -> Method {
         match self.action {
-            Action::CreatePolicy | Action::ChangePolicy => Method::PUT,
+            Action::SetPrices | Action::CreatePolicy | Action::ChangePolicy => Method::PUT,
             Action::CreateClient => Method::POST,
             Action::ChangeClient | Action::DisableClient => Method::PATCH,
         }
@@ -67,6 +71,7 @@ impl Step {
 
     pub(super) fn path(&self) -> String {
         match self.action {
+            Action::SetPrices => price::PATH.to_owned(),
             Action::CreatePolicy | Action::ChangePolicy => crate::cli::policy::path(&self.name),
             Action::CreateClient => "/v1/clients".to_owned(),
             Action::ChangeClient | Action::DisableClient => format!("/v1/clients/{}", self.name),
@@ -115,10 +120,24 @@ impl Plan {
                 wrong.push(format!("{id}: who keeps its secret cannot be changed"));
             }
         }
+        if let (Some(prices), Some(before)) = (&folder.prices, &present.prices)
+            && prices.currency() != before.currency()
+        {
+            wrong.push(format!("prices are in {}, and so are all quotas", before.currency()));
+        }
         if !wrong.is_empty() {
             return Err(Failure::Rejected(wrong.join("\nscrip: ")));
         }
 
+        if let Some(prices) = &folder.prices {
+            plan.set_prices(prices, present.prices.as_ref());
+            let policies: BTreeMap<_, _> =
+                present.policies.iter().chain(&folder.policies).collect();
+            for (name, policy) in policies {
+                let unpriced = policy.unpriced(Some(prices));
+                plan.notes.extend(unpriced.iter().map(|why| format!("{name}: {why}")));
+            }
+        }
         for (name, policy) in &folder.policies {
             let old = present.policies.get(name);
             if old == Some(policy) {
@@ -126,7 +145,7 @@ impl Plan {
             }
             plan.steps.push(Step {
                 action: old.map_or(Action::CreatePolicy, |_| Action::ChangePolicy),
-                name: name.clone(),
+                name: name.to_string(),
                 differences: old.map(|old| differences(old, policy)).unwrap_or_default(),
                 body: json!(policy),
             });
@@ -141,6 +160,19 @@ impl Plan {
         Ok(plan)
     }
 
+    fn set_prices(&mut self, prices: &PriceList, before: Option<&PriceList>) {
+        let differences = before.map(|before| super::prices::differences(before, prices));
+        if differences.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        self.steps.push(Step {
+            action: Action::SetPrices,
+            name: prices.currency().to_owned(),
+            differences: differences.unwrap_or_default(),
+            body: json!(prices),
+        });
+    }
+
     fn create(&mut self, client: &Client) {
         let mut body = json!({"id": client.id, "policy": client.policy});
         if let Some(source) = client.source {
@@ -149,15 +181,14 @@ impl Plan {
         if let Some(overlap) = client.overlap {
             body["overlap"] = json!(overlap);
         }
-        let name = client.id.clone();
         self.steps.push(Step {
             action: Action::CreateClient,
-            name: name.clone(),
+            name: client.id.to_string(),
             differences: Vec::new(),
             body,
         });
         if client.enabled == Some(false) {
-            self.steps.push(disable(name));
+            self.steps.push(disable(&client.id));
         }
     }
 
@@ -186,7 +217,7 @@ impl Plan {
         if !differences.is_empty() {
             self.steps.push(Step {
                 action: Action::ChangeClient,
-                name: client.id.clone(),
+                name: client.id.to_string(),
                 differences,
                 body: body.into(),
             });
@@ -206,7 +237,7 @@ impl Plan {
                     self.notes.push(format!("{id} has no file, and asks: it is not disabled"));
                 }
                 Some(_) => {
-                    self.steps.push(disable(id.clone()));
+                    self.steps.push(disable(id));
                     continue;
                 }
                 None => {
@@ -223,10 +254,10 @@ impl Plan {
     }
 }
 
-fn disable(name: QualifiedName) -> Step {
+fn disable(id: &QualifiedName) -> Step {
     Step {
         action: Action::DisableClient,
-        name,
+        name: id.to_string(),
         differences: Vec::new(),
         body: json!({"enabled": false}),
     }
@@ -333,6 +364,48 @@ mod tests {
         let kept = Plan::new(&folder(), &present, None).unwrap();
         assert_eq!(steps(&kept), all[..7]);
         assert_eq!(kept.notes[1], "acme/9 has no file; `--prune` would disable it");
+    }
+
+    fn prices(currency: &str, models: &[&str]) -> Option<PriceList> {
+        let price = |model| json!({"model": model, "input": "1", "output": "2"});
+        let models: Vec<Value> = models.iter().map(price).collect();
+        let list = json!({"currency": currency, "models": models}).to_string();
+        Some(PriceList::from_json(list.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn prices_come_before_the_policies_that_need_them() {
+        let in_money = |id: &str| {
+            let policy = json!({
+                "name": id, "audiences": ["gw"], "scopes": ["x"], "env": "prod",
+                "models": ["gpt-5"], "quota": {"money": "5", "window": "day"},
+            });
+            (name(id), Policy::from_json(policy.to_string().as_bytes()).unwrap())
+        };
+        let mut folder = folder(&[], &[]);
+        folder.policies.extend([in_money("acme/a")]);
+        folder.prices = prices("USD", &["gpt-5"]);
+        let mut present = Present::default();
+        present.policies.extend([in_money("acme/old")]);
+        let plan = Plan::new(&folder, &present, None).unwrap();
+        let all = steps(&plan);
+        assert!(all[0].starts_with(r#"set-prices USD {"currency":"USD""#), "{all:#?}");
+        assert!(all[1].starts_with("create-policy acme/a {"), "{all:#?}");
+        assert_eq!((all.len(), plan.notes.len()), (2, 0));
+
+        present.prices = prices("USD", &["gpt-4", "gpt-5"]);
+        folder.prices = prices("USD", &["gpt-4"]);
+        let plan = Plan::new(&folder, &present, None).unwrap();
+        assert_eq!(plan.steps[0].rows().len(), 1, "gpt-4 costs the same");
+        let why = "no price says what all of `gpt-5` cost, and the policy has a quota in money";
+        assert_eq!(plan.notes, [format!("acme/a: {why}"), format!("acme/old: {why}")]);
+
+        folder.prices = prices("USD", &["gpt-5", "gpt-4"]);
+        let plan = Plan::new(&folder, &present, None).unwrap();
+        assert!(steps(&plan)[0].starts_with("create-policy"), "the order of models is nothing");
+        folder.prices = prices("EUR", &["gpt-5"]);
+        let refused = Plan::new(&folder, &present, None).unwrap_err();
+        assert_eq!(refused.to_string(), "prices are in USD, and so are all quotas");
     }
 
     #[test]

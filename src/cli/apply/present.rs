@@ -1,4 +1,4 @@
-//! What clients and policies there are.
+//! What prices, policies and clients there are.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,18 @@ use serde_json::Value;
 
 use super::folder::{Folder, Source};
 use crate::cli::api::{Api, Scope};
-use crate::cli::failure::Failure;
-use crate::cli::policy;
+use crate::cli::failure::{Failure, Refusal};
+use crate::cli::{policy, price};
 use crate::policy::Policy;
+use crate::prices::PriceList;
 
 /// Most pages of one list.
 const MOST_PAGES: usize = 10_000;
 
-/// Clients and policies of the tenants that a folder names.
+/// Clients and policies of the tenants that a folder names, and the prices where it has some.
 #[derive(Debug, Default)]
 pub(super) struct Present {
+    pub(super) prices: Option<PriceList>,
     pub(super) policies: BTreeMap<QualifiedName, Policy>,
     pub(super) clients: BTreeMap<QualifiedName, Registered>,
 }
@@ -35,6 +37,9 @@ pub(super) struct Registered {
 impl Present {
     pub(super) async fn read(api: &Api, folder: &Folder) -> Result<Self, Failure> {
         let mut present = Self::default();
+        if folder.prices.is_some() {
+            present.prices = prices(api).await?;
+        }
         for tenant in folder.tenants() {
             for item in all(api, Scope::Policies, "/v1/policies", tenant).await? {
                 let policy = policy::parse(&item)?;
@@ -49,6 +54,17 @@ impl Present {
         }
         Ok(present)
     }
+}
+
+async fn prices(api: &Api) -> Result<Option<PriceList>, Failure> {
+    let answer = match api.get(Scope::Policies, price::PATH, &[]).await {
+        Ok(answer) => answer.json()?,
+        Err(Failure::Refused(Refusal { status: 404, .. })) => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    PriceList::from_json(answer["prices"].to_string().as_bytes())
+        .map(Some)
+        .map_err(|error| Failure::Unreachable(format!("the answer has no prices: {error}")))
 }
 
 /// Every page of a tenant's list.

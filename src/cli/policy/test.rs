@@ -1,5 +1,6 @@
 //! `scrip policy test`: requests and what a policy is to answer, in a file beside it. Judged here, by
-//! the judgement that mints use; the service is not asked.
+//! the judgement that mints use; the service is not asked. A quota in money is judged by the prices
+//! that the file names; what is left of it is not.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,10 +16,11 @@ use serde_json::{Value, json};
 use super::read;
 use crate::caller::Caller;
 use crate::cli::failure::Failure;
-use crate::cli::input;
 use crate::cli::print::{Printer, plain};
+use crate::cli::{input, price};
 use crate::mint::request::MintRequest;
 use crate::policy::{Outcome, Policy, SELF_AUDIENCE, judge};
+use crate::prices::PriceList;
 
 /// What the name of a file of tests ends in.
 pub(in crate::cli) const SUFFIX: &str = ".test.toml";
@@ -86,8 +88,16 @@ impl Tried {
         };
         let policy = read(&path.with_file_name(format!("{name}.toml")))?;
         let text = input::read(path, MAX_BYTES)?;
-        let mismatches = Trials::parse(&text).and_then(|trials| trials.judge(&policy));
-        let (requests, mismatches) = mismatches.map_err(refuse)?;
+        let trials = Trials::parse(&text).map_err(refuse)?;
+        let prices = trials.prices.as_ref().map(|list| price::read(&path.with_file_name(list)));
+        let prices = prices.transpose()?;
+        if prices.is_none() && policy.quota().is_some_and(|quota| quota.money.is_some()) {
+            let example = "`prices = \"../prices.toml\"`";
+            return Err(refuse(format!(
+                "the policy has a quota in money: name a list of prices, such as {example}"
+            )));
+        }
+        let (requests, mismatches) = trials.judge(&policy, prices.as_ref()).map_err(refuse)?;
         Ok(Self { file: path.to_owned(), requests, mismatches })
     }
 
@@ -117,6 +127,8 @@ struct Trials {
     client: Option<QualifiedName>,
     /// From where.
     address: Option<IpAddr>,
+    /// A file as `scrip price set` takes it, seen from this one's folder.
+    prices: Option<PathBuf>,
     #[serde(default, rename = "request")]
     requests: Vec<Trial>,
 }
@@ -207,8 +219,12 @@ impl Trials {
     }
 
     /// How many requests there are, and what did not come out as expected.
-    fn judge(self, policy: &Policy) -> Result<(usize, Vec<Mismatch>), String> {
-        let Self { client, address, requests } = self;
+    fn judge(
+        self,
+        policy: &Policy,
+        prices: Option<&PriceList>,
+    ) -> Result<(usize, Vec<Mismatch>), String> {
+        let Self { client, address, requests, .. } = self;
         let count = requests.len();
         let mut mismatches = Vec::new();
         for (place, trial) in requests.into_iter().enumerate() {
@@ -219,7 +235,7 @@ impl Trials {
             let address = trial.address.or(address).ok_or_else(|| odd("`address` is missing"))?;
             let address = address.to_canonical();
             let caller = Caller { client, cred: CRED.to_owned(), address };
-            let outcome = trial.outcome(&caller, policy);
+            let outcome = trial.outcome(&caller, policy, prices);
             let differing = trial.compare(&outcome).map_err(odd)?;
             mismatches.extend(differing.into_iter().map(|(member, expected, got)| Mismatch {
                 request,
@@ -234,7 +250,7 @@ impl Trials {
 }
 
 impl Trial {
-    fn outcome(&self, caller: &Caller, policy: &Policy) -> Outcome {
+    fn outcome(&self, caller: &Caller, policy: &Policy, prices: Option<&PriceList>) -> Outcome {
         let mut form = vec![(Cow::from("grant_type"), Cow::from("client_credentials"))];
         form.retain(|_| !self.ask.contains_key("grant_type"));
         form.extend(self.ask.iter().map(|(name, value)| {
@@ -245,7 +261,10 @@ impl Trial {
             (Cow::from(name), value)
         }));
         match MintRequest::parse(form) {
-            Ok(request) => judge(caller, &request, policy, ISSUER).into(),
+            Ok(request) => {
+                let approved = judge(caller, &request, policy, ISSUER);
+                approved.and_then(|approved| approved.charge(prices).map(|_| approved)).into()
+            }
             Err(error) => error.into(),
         }
     }
@@ -344,6 +363,46 @@ mod tests {
         assert_eq!(said.len(), beginnings.len(), "{said:#?}");
         for (line, beginning) in said.iter().zip(beginnings) {
             assert!(line.starts_with(beginning), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_quota_in_money_is_judged_by_the_prices_that_the_file_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let path = folder.path().join("policies/x.test.toml");
+        std::fs::create_dir(folder.path().join("policies")).unwrap();
+        write(
+            "policies/x.toml",
+            "name = \"acme/x\"\naudiences = [\"gw\"]\nscopes = [\"llm:chat\"]\nenv = \"prod\"\n\
+             models = [\"gpt-4o-mini\", \"gpt-5\"]\nbudget = { tokens = 1000000 }\n\
+             quota = { money = \"0.10\", window = \"day\" }",
+        );
+        write(
+            "prices.toml",
+            "currency = \"USD\"\n[[models]]\nmodel = \"gpt-4o-mini\"\ninput = \"0.15\"\noutput = \"0.60\"",
+        );
+        let requests = "client = \"acme/x\"\naddress = \"10.0.0.1\"\n\
+            [[request]]\nask = { models = \"gpt-4o-mini\", budget_tokens = 100000 }\ngranted = {}\n\
+            [[request]]\nask = { models = \"gpt-4o-mini\" }\nrefused = \"invalid_authorization_details\"\n\
+            because = \"would take 0.6 USD, above the 0.1\"\n\
+            [[request]]\nask = { models = \"gpt-5\", budget_tokens = 1 }\ngranted = {}\n";
+        write("policies/x.test.toml", &format!("prices = \"../prices.toml\"\n{requests}"));
+        let lines: Vec<String> = Tried::file(&path).unwrap().mismatches().collect();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].contains("request 3: `outcome` is {\"refused\""), "{lines:#?}");
+        assert!(lines[0].contains("no price says what all of `gpt-5` cost"), "{lines:#?}");
+
+        for (prices, why) in [
+            ("", "x.test.toml: the policy has a quota in money: name a list of prices"),
+            ("prices = \"../none.toml\"\n", "none.toml: No such file"),
+            ("prices = \"x.toml\"\n", "unknown field `audiences`, expected `currency`"),
+        ] {
+            write("policies/x.test.toml", &format!("{prices}{requests}"));
+            let failure = Tried::file(&path).unwrap_err();
+            assert_eq!(failure.exit_code(), 2, "{prices}");
+            assert!(failure.to_string().contains(why), "{prices}: {failure}");
         }
     }
 

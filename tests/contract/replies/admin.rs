@@ -99,10 +99,21 @@ pub async fn prices(session: &Session) {
     let path = "/v1/prices";
     let example = session.document.operation(&Method::PUT, path).body_example().clone();
     session.expect(404, session.get(path)).await;
+    let versions = |query: &str| session.get(&format!("{path}/versions{query}"));
+    session.expect(200, versions("")).await;
+    // One policy with a quota that nobody can count.
+    let policy = "/v1/policies/acme/in-money";
+    let in_money = json!({
+        "name": "acme/in-money", "audiences": ["gw"], "scopes": ["llm:chat"], "env": "prod",
+        "models": ["gpt-5"], "budget": {"tokens": 100}, "quota": {"money": "5", "window": "day"},
+    });
+    let applied = session.expect(200, session.ask(Method::PUT, policy).json(&in_money)).await;
+    assert!(applied.json()["warnings"].is_array());
     let set = |prices: &Value| session.ask(Method::PUT, path).json(prices);
     session.expect(400, set(&json!({"currency": "USD", "models": []}))).await;
     let keyed = |prices| set(prices).header("Idempotency-Key", "prices");
-    session.expect(200, keyed(&example)).await;
+    let changed = session.expect(200, keyed(&example)).await.json();
+    assert!(changed["warnings"].is_array(), "{changed}");
     let mut other = example.clone();
     other["currency"] = json!("EUR");
     session.expect(409, keyed(&other)).await;
@@ -110,6 +121,8 @@ pub async fn prices(session: &Session) {
     session.expect(200, session.get(path)).await;
     session.expect(200, session.get("/v1/prices?version=1")).await;
     session.expect(400, session.get("/v1/prices?version=0")).await;
+    session.expect(200, versions("?limit=1")).await;
+    session.expect(400, versions("?after=x")).await;
 }
 
 /// Reads the inventory and the audit log.
