@@ -1,7 +1,7 @@
 //! What a client may obtain: pure judgement of a request under a policy.
 //!
 //! A [`Policy`] is read from a file or from the API and is checked whole before it exists;
-//! [`judge()`] holds a request against it.
+//! [`judge()`] holds a request against it, and [`Approved::charge`] what was approved against prices.
 
 mod beyond;
 mod charge;

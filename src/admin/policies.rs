@@ -27,7 +27,8 @@ pub use replay::try_out;
 const SCOPE: &str = "scrip:policies";
 
 /// `PUT /v1/policies/{tenant}/{name}`: 200 with the version that counts now, which is the last one
-/// where nothing changes, and with what of it no price covers that a quota in money needs; 400 naming the rule, 401, 403, 409, 415, 503.
+/// where nothing changes, and which of its models a quota in money lacks a price for; 400 naming the
+/// rule, 401, 403, 409, 415, 503.
 ///
 /// # Errors
 /// [`Problem`].

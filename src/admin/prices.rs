@@ -27,8 +27,9 @@ const MOST_WARNINGS: usize = 100;
 const AT_ONCE: u32 = 200;
 
 /// `PUT /v1/prices`: 200 with the version that counts now, which is the last one where nothing changes,
-/// and with what policies permit that it does not cover and their quotas in money need; 400 naming the rule, 401; 403 for an operator who is confined to a tenant too; 409 for another
-/// currency than the list has, because quotas and accounts are counted in it; 415, 503.
+/// and which models of policies with a quota in money it has no price for; 400 naming the rule, 401;
+/// 403 for an operator who is confined to a tenant too; 409 for another currency than the list has,
+/// because quotas and accounts are counted in it; 415, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -112,8 +113,9 @@ pub async fn versions(
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Problem> {
     look.everywhere(&app, SCOPE).await?;
+    let after = page.after_version()?;
     let mut session = app.store.read().await?;
-    let rows = prices::versions(&mut session, page.after_version()?, page.limit()).await?;
+    let rows = prices::versions(&mut session, after, page.limit()).await?;
     let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
     Ok(Json(page.reply(items, rows.last().map(|row| row.version.to_string()))))
 }

@@ -34,8 +34,10 @@ pub(super) struct Args {
 enum Command {
     #[command(flatten)]
     Call(Call),
-    /// Judge the requests of a `.test.toml` file by the policy beside it, without a service. What
-    /// depends on what was minted before is not judged: rates, and what is left of a quota
+    /// Judge the requests of a `.test.toml` file by the policy beside it, without a service
+    ///
+    /// A quota in money is judged by the list of prices that the file names. What depends on other
+    /// mints is not judged: rates, and what is left of a quota.
     Test {
         /// `NAME.test.toml`, which tests `NAME.toml`
         #[arg(required = true)]

@@ -16,7 +16,8 @@ use crate::policy::{Difference, Effect, differences};
 use crate::prices::PriceList;
 
 /// What brings the service to what a folder says. Prices come first, because quotas need them, then
-/// policies, because clients name them; to disable comes last. What was done in part and is planned again has what is left.
+/// policies, because clients name them; to disable comes last. What was done in part and is planned
+/// again has what is left.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
