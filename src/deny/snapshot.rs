@@ -109,8 +109,17 @@ impl Snapshots {
                 if let Err(error) = self.renew(&store, &list).await {
                     tracing::warn!(%error, "no snapshot");
                 }
-                sleep(PAUSE.max(begun.elapsed() * PAUSE_FACTOR)).await;
+                let rest = sleep(begun.elapsed() * PAUSE_FACTOR);
+                sleep(PAUSE).await;
                 let last = self.kept.borrow().first().cloned();
+                // Whoever has to begin again cannot without one of this epoch: however long the last
+                // attempt took, and it may have done nothing but wait for the database.
+                let is_other =
+                    |newest: &Position| last.as_ref().is_none_or(|last| !last.is_of(&newest.epoch));
+                tokio::select! {
+                    () = rest => {}
+                    _ = newest.wait_for(is_other) => continue,
+                }
                 let is_far = |newest: &Position| {
                     last.as_ref().is_none_or(|last| {
                         let behind = newest.seq - last.manifest.seq.cast_signed();

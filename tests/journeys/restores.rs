@@ -10,6 +10,7 @@ use scrip_feed::Alarm;
 use scrip_token::Digest;
 use scrip_token::compact::Compact;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use std::fs;
 use std::time::Duration;
 
@@ -125,6 +126,35 @@ async fn n82_d3_replicas_whose_database_is_exchanged_begin_one_epoch_between_the
         assert_eq!(gateway.alarms(Alarm::Equivocation), 0);
     }
     assert_eq!(epochs_begun(&acme).await, 1);
+}
+
+/// Whoever is in an epoch that is over has to begin again with a snapshot of the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n82_an_epoch_arrives_however_long_the_last_snapshot_waited_for_the_database() {
+    let installation = Installation::on_postgres().await.set("SCRIP_HEARTBEAT", "1");
+    let acme = Acme::found(installation).await;
+    let billing = acme.embedded("acme/billing").await;
+    let gateway = Gateway::start(&acme).await;
+    let old = gateway.epoch();
+    let token = billing.token(&[]).await;
+    assert_eq!(acme.http().give_up(&billing, &token).await.status, 200);
+    gateway.refuses(&token).await;
+
+    let url = acme.installation.setting("SCRIP_DATABASE_URL");
+    let mut busy = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE deny_snapshots").execute(&mut busy).await.unwrap();
+    let asked = acme.http().read(&acme.gateway, "/v1/deny/snapshot").await;
+    assert_eq!(asked.status, 200, "from memory: {asked:?}");
+    for (what, waits) in [("it waits", true), ("it has given up", false)] {
+        until(what, PATIENCE, async || (waiting(&mut busy).await == waits).then_some(())).await;
+    }
+    busy.close().await.unwrap();
+
+    let feed = key(&acme, &json!({"use": "feed", "state": "active"})).await;
+    acme.operator.run(&["keys", "revoke", &feed]).await;
+    until("the epoch arrives", PATIENCE, async || (gateway.epoch() > old).then_some(())).await;
+    gateway.refuses(&token).await;
+    gateway.accepts(&billing.token(&[]).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,10 +300,22 @@ async fn epochs_begun(acme: &Acme) -> usize {
     events["items"].as_array().unwrap().len()
 }
 
-/// The key that is in this state.
+/// Whether anybody waits for a lock in this database.
+async fn waiting(connection: &mut PgConnection) -> bool {
+    let sql = "SELECT count(*) FROM pg_stat_activity \
+               WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting: i64 = sqlx::query_scalar(sql).fetch_one(connection).await.unwrap();
+    waiting > 0
+}
+
+/// The token key that is in this state.
 async fn kid(acme: &Acme, alg: &str, state: &str) -> String {
+    key(acme, &json!({"alg": alg, "use": "token", "state": state})).await
+}
+
+/// The first key that has all these members.
+async fn key(acme: &Acme, wanted: &Value) -> String {
     let keys = acme.operator.json(&["keys", "list"]).await;
-    let wanted = json!({"alg": alg, "use": "token", "state": state});
     let is =
         |key: &&Value| wanted.as_object().unwrap().iter().all(|(name, value)| key[name] == *value);
     let key = keys["items"].as_array().unwrap().iter().find(is).expect("there is one");
