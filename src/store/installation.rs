@@ -2,7 +2,7 @@
 
 use super::column::{Bytes, floor};
 use super::session::heard;
-use super::{Conn, Session, StoreError, Tx, on};
+use super::{Conn, Reader, Session, StoreError, Tx, on};
 use scrip_token::{Digest, Jti};
 
 /// SQL of Postgres for one of its clocks, in milliseconds.
@@ -202,12 +202,16 @@ pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, Store
 /// by that time. SQLite has nobody who could take over.
 ///
 /// # Errors
-/// As any statement.
-pub async fn has_last_word(from: &mut impl Session) -> Result<(), StoreError> {
-    if let Conn::Postgres(c) = from.conn() {
-        // The least that is a commit: a message in the log, to nobody.
-        let sql = "SELECT pg_logical_emit_message(true, 'scrip', 'last word')";
-        heard(sqlx::query(sql).execute(c)).await?;
+/// [`StoreError::Unsafe`] where it takes no writes: a standby, or a primary that was told so when it
+/// was replaced; else as any statement.
+pub async fn has_last_word(from: &mut Reader) -> Result<(), StoreError> {
+    let Conn::Postgres(c) = from.conn() else { return Ok(()) };
+    // The least that is a commit: a message in the log, to nobody. To Postgres it is no write: a
+    // primary that is read-only takes it.
+    let sql = "SELECT pg_logical_emit_message(true, 'scrip', 'last word') \
+               WHERE current_setting('transaction_read_only') = 'off'";
+    match heard(sqlx::query(sql).fetch_optional(c)).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Unsafe("it takes no writes".to_owned())),
     }
-    Ok(())
 }

@@ -22,6 +22,7 @@ mod budgets;
 mod clients;
 mod deny;
 mod epochs;
+mod last_word;
 mod lineage;
 mod locks;
 mod mints;
