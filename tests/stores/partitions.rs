@@ -6,11 +6,13 @@ use crate::harness::until::until;
 use chrono::Days;
 use scrip::clock;
 use scrip::store::partitions::{self, Partition};
-use scrip::store::tokens::{self, Matching, Span};
-use scrip::store::{Lock, StoreError};
+use scrip::store::tokens::{self, Matching, Span, Token};
+use scrip::store::{Conn, Lock, Session, StoreError, Tx};
+use std::slice;
 use std::time::Duration;
 
 const DAY: i64 = 86_400;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn known(store: &Fresh) -> Vec<Partition> {
     partitions::all(&mut store.read().await.unwrap()).await.unwrap()
@@ -36,13 +38,35 @@ async fn drop(store: &Fresh, partition: Partition) -> bool {
 
 /// The same, however busy the machine is.
 async fn made(store: &Fresh, partition: Partition) -> bool {
-    until("it is made or left", Duration::from_secs(30), async || {
-        match make(store, partition).await {
-            Err(StoreError::Unavailable(_)) => None,
-            other => Some(other.unwrap()),
-        }
+    until("it is made or left", PATIENCE, async || match make(store, partition).await {
+        Err(StoreError::Unavailable(_)) => None,
+        other => Some(other.unwrap()),
     })
     .await
+}
+
+/// A mint, however busy the machine is; of one that waits for somebody else each try fails.
+async fn mint(store: &Fresh, token: Token) {
+    until("the mint is on record", PATIENCE, async || {
+        let mut tx = store.begin(Lock::Mint).await.ok()?;
+        match tokens::insert_many(&mut tx, slice::from_ref(&token)).await {
+            Err(StoreError::Unavailable(_)) => None,
+            stored => {
+                stored.unwrap();
+                tx.commit().await.unwrap();
+                Some(())
+            }
+        }
+    })
+    .await;
+}
+
+/// It is not thrown out for a pause that only a busy machine makes.
+async fn stays_open(tx: &mut Tx) {
+    let Conn::Postgres(connection) = tx.conn() else { panic!("these tests are Postgres'") };
+    let sql = "SET LOCAL idle_in_transaction_session_timeout = '60s'; \
+               SET LOCAL statement_timeout = '60s'";
+    sqlx::raw_sql(sql).execute(connection).await.unwrap();
 }
 
 /// Makes all that are missing at `now`; says how many.
@@ -145,22 +169,30 @@ async fn two_replicas_and_a_mint_are_in_nobodys_way() {
     let missing = missing(&known(&store).await, tomorrow);
 
     // The other one is at it.
-    let mut other = store.begin(Lock::Admin).await.unwrap();
-    assert!(partitions::make(&mut other, missing[0]).await.unwrap());
-    assert!(!make(&store, missing[1]).await.unwrap());
-    assert!(!make(&store, missing[0]).await.unwrap());
+    let mut other = until("it is made", PATIENCE, async || {
+        let mut tx = store.begin(Lock::Admin).await.unwrap();
+        match partitions::make(&mut tx, missing[0]).await {
+            Err(StoreError::Unavailable(_)) => None,
+            made => made.unwrap().then_some(tx),
+        }
+    })
+    .await;
+    stays_open(&mut other).await;
+    assert!(!made(&store, missing[1]).await);
+    assert!(!made(&store, missing[0]).await);
     // Mints go on meanwhile, and one for that very day waits for no longer than this takes.
-    store_all(&store, &[token(tomorrow - 1, 1, "acme/a")]).await;
+    mint(&store, token(tomorrow - 1, 1, "acme/a")).await;
     other.commit().await.unwrap();
-    assert!(!make(&store, missing[0]).await.unwrap(), "there it is");
-    store_all(&store, &[token(tomorrow, 2, "acme/a")]).await;
+    assert!(!made(&store, missing[0]).await, "there it is");
+    mint(&store, token(tomorrow, 2, "acme/a")).await;
 
     // A mint that is under way holds up neither for long; the next look makes it.
-    let mut mint = store.begin(Lock::Mint).await.unwrap();
-    tokens::insert_many(&mut mint, &[token(tomorrow + DAY, 3, "acme/a")]).await.unwrap();
+    let mut under_way = store.begin(Lock::Mint).await.unwrap();
+    stays_open(&mut under_way).await;
+    tokens::insert_many(&mut under_way, &[token(tomorrow + DAY, 3, "acme/a")]).await.unwrap();
     let refused = make(&store, missing[1]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    mint.commit().await.unwrap();
+    under_way.commit().await.unwrap();
     assert!(made(&store, missing[1]).await);
 
     let both = async || {
@@ -168,7 +200,7 @@ async fn two_replicas_and_a_mint_are_in_nobodys_way() {
         futures_util::future::join_all(makes.chain(missing[2..].iter().map(|p| make(&store, *p))))
             .await
     };
-    until("all are made", Duration::from_secs(60), async || {
+    until("all are made", 2 * PATIENCE, async || {
         for made in both().await {
             assert!(matches!(made, Ok(_) | Err(StoreError::Unavailable(_))), "{made:?}");
         }
