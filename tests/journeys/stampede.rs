@@ -14,11 +14,15 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Within this time all are served, on a machine that has other things to do.
+/// Within this time more are served, on a machine that has other things to do: twice as long as anybody
+/// is sent away for.
 const PATIENCE: Duration = Duration::from_secs(120);
 const REVOCATIONS: usize = 20;
+/// Within this one revocation of two is answered meanwhile: it is the longest wait for a lock.
+const PROMPT: Duration = Duration::from_secs(5);
 /// What a connection can buffer, and a mint hold, with room to spare; and what there is once.
 const EACH: usize = 128 << 10;
 const ONCE: usize = 128 << 20;
@@ -46,13 +50,15 @@ async fn stampede(installation: Installation) {
     let (http, pid) = (acme.http(), acme.service.process.pid());
     let before = memory(pid, "VmRSS");
 
-    let began = clock::monotonic();
+    let (began, done) = (clock::monotonic(), AtomicUsize::new(0));
     let minting = clients.iter().map(|client| {
         let start = dice.ms(0..1000);
-        let http = &http;
+        let (http, done) = (&http, &done);
         async move {
             tokio::time::sleep(start).await;
-            come_back_as_told(http, client).await
+            let served = come_back_as_told(http, client).await;
+            done.fetch_add(1, Ordering::Relaxed);
+            served
         }
     });
     let revoking = async {
@@ -63,8 +69,9 @@ async fn stampede(installation: Installation) {
             let asked = clock::monotonic();
             until("a revocation", PATIENCE, async || {
                 let revoked = http.revoke(&acme.operator, json!({"cred": version})).await.ok()?;
-                assert!(matches!(revoked.status, 201 | 503), "{revoked:?}");
-                (revoked.status == 201).then_some(())
+                // 200: it was, by a request whose answer did not come.
+                assert!(matches!(revoked.status, 200 | 201 | 503), "{revoked:?}");
+                (revoked.status != 503).then_some(())
             })
             .await;
             took.push(asked.elapsed());
@@ -72,9 +79,22 @@ async fn stampede(installation: Installation) {
         took.sort_unstable();
         took
     };
-    let served = tokio::time::timeout(PATIENCE, join_all(minting));
+    let standstill = async {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(PATIENCE).await;
+            let now = done.load(Ordering::Relaxed);
+            assert!(now > before, "nobody was served for {PATIENCE:?}, after {now} of {many}");
+            before = now;
+        }
+    };
+    let served = async {
+        tokio::select! {
+            served = join_all(minting) => served,
+            () = standstill => unreachable!("it ends by a panic"),
+        }
+    };
     let (served, revoked) = tokio::join!(served, revoking);
-    let served = served.expect("all are served");
     let took = began.elapsed();
     let tries: u32 = served.iter().map(|(_, tries)| tries).sum();
     let peak = memory(pid, "VmHWM");
@@ -86,6 +106,7 @@ async fn stampede(installation: Installation) {
         before >> 20,
         peak >> 20,
     );
+    assert!(revoked[REVOCATIONS / 2] <= PROMPT, "{revoked:?}");
     assert!(peak <= before + ONCE + many * EACH, "{peak} bytes, {before} before");
 
     acme.stop().await;
