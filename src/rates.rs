@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use appointments::Appointments;
 pub use exchange::{FORGOTTEN, exchange};
 pub use failures::Failures;
+pub(crate) use failures::place;
 pub use guessing::tell_of_guessing;
 use pace::{Due, Pace};
 

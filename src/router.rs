@@ -1,5 +1,7 @@
 //! The whole route table, with the limits of each part.
 
+mod bodies;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,7 @@ use crate::audit::Event;
 use crate::caller::client_address;
 use crate::error::{self, Failure, OAuthError, Problem};
 use crate::{admin, clock, introspect, mint, publish, random, receipts, revoke, usage};
+use bodies::Bodies;
 
 /// Largest form or JSON body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -49,12 +52,24 @@ pub fn routes(app: Arc<App>) -> Router {
             .layer(LoadShedLayer::new())
             .layer(GlobalConcurrencyLimitLayer::new(MOST_OAUTH))
     };
+    // Around whatever else limits: a place is taken by a request, not by the promise of one.
+    let bodies = Arc::new(Bodies::default());
+    let whole = |most| {
+        ServiceBuilder::new()
+            .layer(DefaultBodyLimit::max(most))
+            .layer(middleware::from_fn_with_state((app.clone(), bodies.clone()), bodies::whole))
+    };
     let oauth = Router::new()
         .route("/oauth2/token", post(mint::mint))
         .route("/oauth2/introspect", post(introspect::introspect))
         .layer(shedding());
     // Holders who give up a token do not queue behind those who want one.
     let holders = Router::new().route("/oauth2/revoke", post(revoke::by_token)).layer(shedding());
+    let acknowledgements = Router::new()
+        .route("/v1/deny/acks", post(receipts::acknowledge))
+        .layer(whole(receipts::MAX_BODY));
+    let reports =
+        Router::new().route("/v1/usage", post(usage::report)).layer(whole(usage::MAX_BODY));
 
     let published = Router::new()
         .route("/.well-known/oauth-authorization-server", get(publish::metadata))
@@ -68,10 +83,6 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/deny/blobs/{sha256}", get(publish::feed::blob))
         .route("/v1/deny/batches", get(publish::feed::batches))
         .route("/v1/deny/stream", get(publish::feed::stream))
-        .route(
-            "/v1/deny/acks",
-            post(receipts::acknowledge).layer(DefaultBodyLimit::max(receipts::MAX_BODY)),
-        )
         .route("/v1/deny/verifiers", get(receipts::list));
 
     let admin = Router::new()
@@ -99,26 +110,23 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/audit", get(admin::audit::list))
         .route("/v1/ledgers", get(usage::list))
         .route("/v1/ledgers/{instance}", put(usage::register).delete(usage::retire))
-        .route(
-            "/v1/usage",
-            get(admin::usage::list)
-                .post(usage::report)
-                .layer(DefaultBodyLimit::max(usage::MAX_BODY)),
-        );
+        .route("/v1/usage", get(admin::usage::list));
 
     Router::new()
         .merge(oauth)
         .merge(holders)
-        .merge(published)
         .merge(revocation)
         .merge(admin)
+        .layer(whole(MAX_BODY))
+        .merge(acknowledgements)
+        .merge(reports)
+        .merge(published)
         .fallback(nothing_here)
         .layer(
             ServiceBuilder::new()
                 .layer(middleware::from_fn_with_state(app.clone(), arrive))
                 .layer(CatchPanicLayer::custom(panicked))
-                .layer(RequestBodyDeadlineLayer::new(BODY_TIME))
-                .layer(DefaultBodyLimit::max(MAX_BODY)),
+                .layer(RequestBodyDeadlineLayer::new(BODY_TIME)),
         )
         .with_state(app)
 }

@@ -125,7 +125,7 @@ fn guesses(client: &str, address: IpAddr) -> impl Iterator<Item = (Guess, Pace)>
 }
 
 /// An IPv6 subscriber has at least a whole /64 of addresses (RFC 6177), and is one place.
-fn place(address: IpAddr) -> IpAddr {
+pub(crate) fn place(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()

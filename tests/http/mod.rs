@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+mod bodies;
 mod caller;
 mod canary;
 mod feed;
