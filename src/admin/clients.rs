@@ -198,7 +198,7 @@ pub async fn change(
     let before = locked(&mut tx, &id, &clients::Change::default()).await?;
     // Taking a stronger policy away is touching it too: whoever may rotate the secret of what is left
     // has it when the policy comes back.
-    if amendment.policy.is_some() || amendment.enabled == Some(true) {
+    if amendment.policy.is_some() || amendment.enabled.is_some() {
         may_touch(&app, &change, &mut tx, &before).await?;
     }
     if let Some(policy) = &amendment.policy {
@@ -342,6 +342,7 @@ pub async fn delete(
     if client.deleted.is_some() {
         return Ok(StatusCode::NO_CONTENT);
     }
+    may_touch(&app, &change, &mut tx, &client).await?;
     let gone = clients::Change {
         enabled: Some(false),
         deleted: Some(now_ms / 1000),
@@ -393,8 +394,8 @@ async fn may_have(
     change.may_grant(app, session, &policy).await
 }
 
-/// Whoever can have a client's secret, switch the client on, or give it another policy, has what its
-/// policy grants.
+/// Whoever can have a client's secret, switch the client on or off, delete it, or give it another
+/// policy, has what its policy grants: or whoever may do little could end the administration.
 async fn may_touch(
     app: &App,
     change: &Change,

@@ -224,16 +224,24 @@ async fn nobody_grants_what_they_do_not_have() {
         (Method::POST, "/v1/clients/ops/admin/rotate", json!({})),
         (Method::PATCH, "/v1/clients/ops/admin", json!({"enabled": true})),
         (Method::PATCH, "/v1/clients/ops/admin", json!({"policy": "ops/limited"})),
+        // Nor is it taken from whoever has more.
+        (Method::PATCH, "/v1/clients/ops/admin", json!({"enabled": false})),
+        (Method::DELETE, "/v1/clients/ops/admin", json!({})),
     ] {
         as_limited(method, path, body).await.problem(403, "insufficient-scope");
     }
     api.read("/v1/policies/ops/wide").await.problem(404, "not-found");
     let own = json!({"id": "ops/second", "policy": "ops/limited"});
     assert_eq!(as_limited(Method::POST, "/v1/clients", own).await.status, StatusCode::CREATED);
+    let (second, off) = ("/v1/clients/ops/second", json!({"enabled": false}));
+    assert_eq!(as_limited(Method::PATCH, second, off).await.status, StatusCode::OK);
+    let gone = as_limited(Method::DELETE, second, json!({})).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{gone:?}");
+    api.token(&api.operator).await;
 
     let audited = async || {
         let audit = api.read("/v1/audit?actor=ops/limited&action=grant").await.json();
-        (audit["items"].as_array()?.len() == 6).then_some(())
+        (audit["items"].as_array()?.len() == 8).then_some(())
     };
     until("the refusals are in the audit log", Duration::from_secs(10), audited).await;
 }
