@@ -38,6 +38,10 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let folder = Folder::read(&self.dir)?;
+        if self.prune && !self.dir.join("clients").is_dir() {
+            let why = "--prune needs a folder clients/, even if there is nothing in it";
+            return Err(Failure::Usage(format!("{}: {why}", self.dir.display())));
+        }
         folder.try_tests()?;
         let (api, printer) = self.remote.open()?;
         let present = Present::read(&api, &folder).await?;

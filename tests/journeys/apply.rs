@@ -328,6 +328,30 @@ async fn n61_a_folder_with_one_bad_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_misspelt_or_missing_prunes_nobody() {
+    let acme = Acme::found(Installation::on_sqlite()).await;
+    let site = Site::new(&acme);
+    site.client("billing", "");
+    site.lines(&[]).await;
+    let clients = site.dir.join("clients");
+    fs::rename(&clients, site.dir.join("client")).expect("it is there");
+    let misspelt = site.apply(&["--prune"]).await;
+    assert_eq!(misspelt.code, Some(2), "{misspelt:?}");
+    let why = "client/team/billing.toml: is neither in policies/ nor in clients/";
+    assert!(misspelt.stderr.contains(why), "{misspelt:?}");
+    fs::remove_dir_all(site.dir.join("client")).expect("it is there");
+    let missing = site.apply(&["--prune", "--dry-run"]).await;
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(missing.stderr.contains("--prune needs a folder clients/"), "{missing:?}");
+    assert_eq!(site.lines(&[]).await[0]["plan"], json!([]), "policies alone may be applied");
+    assert!(site.enabled().await.contains(&"acme/billing".to_owned()));
+    // One that is empty says that there is to be nobody.
+    fs::create_dir(&clients).expect("it was removed");
+    let plan = site.lines(&["--prune", "--dry-run"]).await[0]["plan"].to_string();
+    assert!(plan.contains("acme/billing"), "{plan}");
+}
+
+#[tokio::test]
 async fn a_policy_is_compared_and_tried_before_it_is_applied() {
     let acme = Acme::found(Installation::on_sqlite()).await;
     let site = Site::new(&acme);

@@ -70,7 +70,7 @@ impl Folder {
             let why = format!("{dir}: has neither policies/ nor clients/ nor {PRICES}");
             return Err(Failure::Usage(why));
         }
-        for path in toml_files(dir, 0, &mut wrong) {
+        for path in toml_files(dir, &[&policies, &clients], &mut wrong) {
             if path != prices {
                 wrong.push(format!("{}: is neither in policies/ nor in clients/", path.display()));
                 continue;
@@ -80,7 +80,7 @@ impl Folder {
                 Err(failure) => wrong.push(failure.to_string()),
             }
         }
-        for path in toml_files(&policies, DEEPEST, &mut wrong) {
+        for path in toml_files(&policies, &[], &mut wrong) {
             if path.to_str().is_some_and(|path| path.ends_with(SUFFIX)) {
                 folder.tests.push(path);
                 continue;
@@ -95,7 +95,7 @@ impl Folder {
                 Err(failure) => wrong.push(failure.to_string()),
             }
         }
-        for path in toml_files(&clients, DEEPEST, &mut wrong) {
+        for path in toml_files(&clients, &[], &mut wrong) {
             match Client::read(&path) {
                 Ok(client) => {
                     let id = client.id.clone();
@@ -146,9 +146,9 @@ impl Client {
     }
 }
 
-/// The TOML files below a folder that may be absent, in the order of their paths. What begins with a
-/// dot is passed over: editors and mounted volumes keep copies so.
-fn toml_files(dir: &Path, deepest: usize, wrong: &mut Vec<String>) -> Vec<PathBuf> {
+/// The TOML files below a folder that may be absent, but for those in some of its folders, in the order
+/// of their paths. What begins with a dot is passed over: editors and mounted volumes keep copies so.
+fn toml_files(dir: &Path, but: &[&PathBuf], wrong: &mut Vec<String>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![(dir.to_owned(), 0)];
     while let Some((dir, depth)) = open.pop() {
@@ -175,10 +175,10 @@ fn toml_files(dir: &Path, deepest: usize, wrong: &mut Vec<String>) -> Vec<PathBu
                 continue;
             }
             if path.is_dir() {
-                if depth < deepest {
-                    open.push((path, depth + 1));
-                } else if deepest > 0 {
+                if depth == DEEPEST {
                     wrong.push(format!("{}: is too deep", path.display()));
+                } else if !but.contains(&&path) {
+                    open.push((path, depth + 1));
                 }
             } else if path.extension().is_some_and(|extension| extension == "toml") {
                 files.push(path);
