@@ -17,7 +17,7 @@ use crate::caller::{self, Proved, Reach};
 use crate::error::OAuthError;
 use crate::mint::{NO_STORE, read_form, token_parameter};
 use crate::router::Arrival;
-use crate::store::{self, StoreError};
+use crate::store::{self, Lane, StoreError};
 use crate::{clock, deny};
 
 /// 200 with the claims, or `{"active":false}` for anything that is not a good token or not the
@@ -59,7 +59,7 @@ pub async fn inspect(app: &App, token: &[u8]) -> Result<Option<Authentic>, Store
     // themselves afterwards; everything else is judged as a verifier would.
     let Ok(compact) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Ok(None) };
     let Ok(claims) = Claims::parse(&compact.payload) else { return Ok(None) };
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_in(Lane::Minting).await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());

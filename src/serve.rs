@@ -172,7 +172,7 @@ impl Service {
         epoch::resume(&store, &deny, &witnesses).await.map_err(BootstrapError::from)?;
         let (stage, audience) = Stage::new(places(), deny.follow().borrow().clone());
         let deny = Arc::new(deny);
-        let register = Register::start(store.clone(), Lane::General);
+        let register = Register::start(store.clone(), Lane::Minting);
         let reserved_register = Register::start(store.clone(), Lane::Reserved);
         let (recorder, recording) = Recorder::start(store.clone());
         let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());

@@ -63,8 +63,8 @@ enum Database {
 /// What a transaction excludes from the moment it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
-    /// Issues tokens: runs beside other mints, never beside a revocation. On Postgres each
-    /// statement, and each pause between two, ends after 500 ms.
+    /// Issues tokens: runs beside other mints, never beside a revocation. On Postgres it has
+    /// connections of its own, and each statement, and each pause between two, ends after 500 ms.
     Mint,
     /// Revokes: alone. Has connections of its own and, on SQLite, goes before all who wait.
     Revoke,
@@ -80,6 +80,8 @@ pub enum Lock {
 pub enum Lane {
     /// Those of everybody.
     General,
+    /// Those that are kept for minting: administration does not hold it up.
+    Minting,
     /// Those that are kept for revocation and the feed.
     Reserved,
 }
@@ -189,32 +191,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] after 2 s without one.
     pub async fn read_in(&self, lane: Lane) -> Result<Reader, StoreError> {
-        match lane {
-            Lane::General => self.read().await,
-            Lane::Reserved => self.read_reserved().await,
-        }
+        Ok(Reader(match &*self.0 {
+            Database::Sqlite(db) => Lent::Sqlite(db.readers(lane).acquire().await?),
+            Database::Postgres(db) => Lent::Postgres(db.pool(lane).acquire().await?),
+        }))
     }
 
-    /// A connection that only reads, for everything but revocation and the feed.
+    /// A connection that only reads, for everything but minting, revocation and the feed.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] after 2 s without one.
+    /// As [`Store::read_in`].
     pub async fn read(&self) -> Result<Reader, StoreError> {
-        Ok(Reader(match &*self.0 {
-            Database::Sqlite(db) => Lent::Sqlite(db.readers.acquire().await?),
-            Database::Postgres(db) => Lent::Postgres(db.general.acquire().await?),
-        }))
+        self.read_in(Lane::General).await
     }
 
     /// A connection that only reads, from those kept for revocation and the feed.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] after 2 s without one.
+    /// As [`Store::read_in`].
     pub async fn read_reserved(&self) -> Result<Reader, StoreError> {
-        Ok(Reader(match &*self.0 {
-            Database::Sqlite(db) => Lent::Sqlite(db.reserved.acquire().await?),
-            Database::Postgres(db) => Lent::Postgres(db.reserved.acquire().await?),
-        }))
+        self.read_in(Lane::Reserved).await
     }
 
     /// How many transactions of [`Lock::Mint`] gain by running at once.

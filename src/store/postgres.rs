@@ -1,14 +1,16 @@
 use super::session::{Begun, heard};
-use super::{Lock, StoreError, Tx};
+use super::{Lane, Lock, StoreError, Tx};
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgListener};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::time::Duration;
 
-/// Two pools: whatever holds the general one up, revocation and the feed have their own.
+/// Three pools: whatever holds the general one up, minting has its own, and so have revocation and the
+/// feed.
 pub(super) struct Postgres {
     pub(super) general: PgPool,
-    pub(super) reserved: PgPool,
+    minting: PgPool,
+    reserved: PgPool,
 }
 
 /// Longest wait for a connection, and for a sign of life of one that is given back.
@@ -61,9 +63,18 @@ impl Postgres {
             })
         };
         Ok(Self {
-            general: pool(10).connect_with(options.clone()).await?,
+            general: pool(8).connect_with(options.clone()).await?,
+            minting: pool(8).connect_lazy_with(options.clone()),
             reserved: pool(8).connect_lazy_with(options),
         })
+    }
+
+    pub(super) fn pool(&self, lane: Lane) -> &PgPool {
+        match lane {
+            Lane::General => &self.general,
+            Lane::Minting => &self.minting,
+            Lane::Reserved => &self.reserved,
+        }
     }
 
     /// A connection that listens, in neither pool.
@@ -79,7 +90,8 @@ impl Postgres {
     pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
         let pool = match lock {
             Lock::Revoke | Lock::Feed => &self.reserved,
-            Lock::Mint | Lock::Admin => &self.general,
+            Lock::Mint => &self.minting,
+            Lock::Admin => &self.general,
         };
         // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
         let mut tx = heard(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
@@ -105,6 +117,7 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         self.general.close().await;
+        self.minting.close().await;
         self.reserved.close().await;
     }
 }

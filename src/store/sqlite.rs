@@ -1,6 +1,6 @@
 use super::gate::{Gate, Pace};
 use super::session::Begun;
-use super::{Lock, StoreError, Tx};
+use super::{Lane, Lock, StoreError, Tx};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
@@ -13,8 +13,9 @@ use std::time::Duration;
 /// One connection writes, others read; and one process at a time, which the lock file proves.
 pub(super) struct Sqlite {
     pub(super) writer: SqlitePool,
-    pub(super) readers: SqlitePool,
-    pub(super) reserved: SqlitePool,
+    general: SqlitePool,
+    minting: SqlitePool,
+    reserved: SqlitePool,
     gate: Gate,
     _lock: File,
 }
@@ -62,11 +63,20 @@ impl Sqlite {
         let options = options.read_only(true);
         Ok(Self {
             writer,
-            readers: pool(4).connect_lazy_with(options.clone()),
+            general: pool(4).connect_lazy_with(options.clone()),
+            minting: pool(4).connect_lazy_with(options.clone()),
             reserved: pool(4).connect_lazy_with(options),
             gate: Gate::default(),
             _lock: lock,
         })
+    }
+
+    pub(super) fn readers(&self, lane: Lane) -> &SqlitePool {
+        match lane {
+            Lane::General => &self.general,
+            Lane::Minting => &self.minting,
+            Lane::Reserved => &self.reserved,
+        }
     }
 
     pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
@@ -82,7 +92,8 @@ impl Sqlite {
     }
 
     pub(super) async fn close(&self) {
-        self.readers.close().await;
+        self.general.close().await;
+        self.minting.close().await;
         self.reserved.close().await;
         // Last, so that it is the one that empties the write-ahead log.
         self.writer.close().await;

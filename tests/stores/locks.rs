@@ -1,6 +1,6 @@
 use super::{Fresh, connect, id};
 use crate::harness::until::until;
-use scrip::store::{Lock, Store, StoreError, Tenants, audit};
+use scrip::store::{Lane, Lock, Store, StoreError, Tenants, audit};
 use sqlx::{Connection, PgConnection};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -224,14 +224,16 @@ async fn n112_connections_that_died_are_replaced() {
 }
 
 #[tokio::test]
-async fn n114_revocation_has_connections_of_its_own() {
+async fn n114_revoking_and_minting_have_connections_of_their_own() {
     let store = Fresh::postgres().await;
     let mut slow = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..8 {
         slow.push(store.begin(Lock::Admin).await.unwrap());
     }
-    let refused = store.begin(Lock::Mint).await.map(drop);
+    let refused = store.begin(Lock::Admin).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    drop(store.read_in(Lane::Minting).await.unwrap());
+    store.begin(Lock::Mint).await.unwrap().commit().await.unwrap();
     drop(store.read_reserved().await.unwrap());
     store.begin(Lock::Feed).await.unwrap().commit().await.unwrap();
     store.begin(Lock::Revoke).await.unwrap().commit().await.unwrap();
