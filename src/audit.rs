@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use crate::rates::Refusals;
 use crate::store::{Lock, Store, audit};
 use crate::{clock, random, secret};
 
@@ -100,11 +101,13 @@ impl Event {
 }
 
 /// Takes refusals to be written.
-#[derive(Clone)]
-pub struct Journal(mpsc::Sender<audit::Event>);
+pub struct Journal {
+    queue: mpsc::Sender<audit::Event>,
+    written: Refusals,
+}
 
 impl Journal {
-    /// Starts the task; it ends when the last `Journal` is gone and what it holds is written.
+    /// Starts the task; it ends when the journal is gone and what it holds is written.
     #[must_use]
     pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, mut events) = mpsc::channel(MAX_WAITING);
@@ -118,12 +121,18 @@ impl Journal {
                 group.clear();
             }
         });
-        (Self(queue), task)
+        (Self { queue, written: Refusals::default() }, task)
     }
 
-    /// Notes a refusal.
+    /// Notes a refusal, unless there were many of the same client or place.
     pub fn note(&self, event: Event) {
-        if self.0.try_send(event.at(clock::now_ms())).is_err() {
+        let Event(row) = &event;
+        let address = row.address.as_ref().and_then(|address| address.parse().ok());
+        if !self.written.may_write(row.actor.as_deref(), address, clock::monotonic()) {
+            metrics::counter!("scrip_audit_spared_total").increment(1);
+            return;
+        }
+        if self.queue.try_send(event.at(clock::now_ms())).is_err() {
             metrics::counter!("scrip_audit_lost_total").increment(1);
         }
     }

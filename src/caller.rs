@@ -171,14 +171,14 @@ async fn prove(
     let why = match proved {
         Ok(Some(proved)) => return Ok(proved),
         Ok(None) | Err(Unproved::PastDue(_)) if is_away => Unproved::Away,
-        Ok(None) => {
+        Ok(None) | Err(Unproved::PastDue(_)) => {
             if let Some(presented) = &presented {
                 failures.note(&presented.client, address, arrival);
             }
-            Unproved::Wrong
+            proved.err().unwrap_or(Unproved::Wrong)
         }
         // As late as for a client that does not exist.
-        Err(why @ (Unproved::Away | Unproved::PastDue(_))) => why,
+        Err(Unproved::Away) => Unproved::Away,
         Err(why) => return Err(why),
     };
     Err(app.doorkeeper.refuse(arrival, why).await)

@@ -70,6 +70,10 @@ impl Metrics {
         describe_counter!("scrip_panics_total", "Panics caught in handlers");
         describe_counter!("scrip_webhooks_total", "Attempts to send an alert, by outcome");
         describe_counter!("scrip_audit_lost_total", "Refusals that are not in the audit log");
+        describe_counter!(
+            "scrip_audit_spared_total",
+            "Refusals that are not in it because the same client or place had many"
+        );
         describe_histogram!(
             "scrip_request_seconds",
             Unit::Seconds,

@@ -83,6 +83,7 @@ pub async fn mint(
         Err(
             why @ (Unproved::TooOften(_)
             | Unproved::Crowded
+            | Unproved::Away
             | Unproved::Store(_)
             | Unproved::Unread(_)),
         ) => {
@@ -130,6 +131,16 @@ pub async fn mint(
     };
     let recorded = match app.recorder.record(order).await {
         Ok(recorded) => recorded,
+        // Nor was anybody refused by these.
+        Err(
+            why @ (NotRecorded::Store(_)
+            | NotRecorded::Busy
+            | NotRecorded::Cut
+            | NotRecorded::NoKey),
+        ) => {
+            metrics::counter!("scrip_mints_total", "outcome" => "failed").increment(1);
+            return Err(Refused::NotRecorded(why).into());
+        }
         Err(why) => {
             let refused = Refused::NotRecorded(why);
             note(&app, &proved.caller, &id, Some(&request), &refused);

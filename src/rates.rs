@@ -8,6 +8,7 @@ mod exchange;
 mod failures;
 mod guessing;
 mod pace;
+mod refusals;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +26,7 @@ pub use failures::Failures;
 pub(crate) use failures::place;
 pub use guessing::tell_of_guessing;
 use pace::{Due, Pace};
+pub use refusals::Refusals;
 
 /// So many mints in a time: all of them at once, or evenly spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -134,7 +134,7 @@ pub(crate) fn place(address: IpAddr) -> IpAddr {
     }
 }
 
-const fn pace(most: u32, time: Duration) -> Pace {
+pub(super) const fn pace(most: u32, time: Duration) -> Pace {
     let most = match NonZeroU32::new(most) {
         Some(most) => most,
         None => NonZeroU32::MIN,

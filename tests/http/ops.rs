@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 
 use super::api::{Api, Reply, form};
 use crate::harness::service::Installation;
@@ -89,6 +90,12 @@ async fn a_sealed_or_absent_vault_degrades_and_does_not_take_the_feed_away() {
     let wrong = get("/v1/keys").basic_auth("acme/nobody", Some("wrong"));
     Reply::to(wrong).await.problem(503, "temporarily-unavailable");
     service.stop().await;
+    // Nor is anybody said to have been refused.
+    let file = format!("sqlite:{}", installation.folder.path().join("scrip.db").display());
+    let mut database = SqliteConnection::connect(&file).await.unwrap();
+    let unproved = "SELECT count(*) FROM audit WHERE outcome = 'unproved'";
+    let unproved: i64 = sqlx::query_scalar(unproved).fetch_one(&mut database).await.unwrap();
+    assert_eq!(unproved, 0);
 }
 
 #[tokio::test]

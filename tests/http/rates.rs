@@ -138,3 +138,45 @@ async fn what_fails_at_the_mint_takes_nothing_from_whoever_revokes() {
     // A token is not guessed, and its bearer is not slowed down.
     assert_eq!(api.read("/v1/revocations").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn nobody_fills_the_audit_log_by_being_refused() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    for _ in 0..8 {
+        for refused in join_all((0..20).map(|_| api.mint(&client, &[("scope", "x")]))).await {
+            refused.refused(400, "invalid_scope");
+        }
+    }
+    for _ in 0..20 {
+        for refused in join_all((0..20).map(|_| api.get("/v1/clients"))).await {
+            refused.problem(401, "invalid-token");
+        }
+    }
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let spared = async || -> i64 {
+        let metrics = Reply::to(http.get(format!("{}/metrics", api.installation.ops_url()))).await;
+        let mut lines = metrics.body.lines();
+        let spared = lines.find_map(|line| line.strip_prefix("scrip_audit_spared_total "));
+        spared.map_or(0, |spared| spared.parse().unwrap())
+    };
+    let written = async || {
+        let denied = "SELECT count(*) FROM audit WHERE actor = 'acme/billing'";
+        let unproved = "SELECT count(*) FROM audit WHERE action = 'access' AND actor IS NULL";
+        (api.number(denied).await, api.number(unproved).await)
+    };
+    // What one client, and one place, may have at once, and what they have earned since.
+    let (denied, unproved) = until("all are written down or counted", PATIENCE, async || {
+        let (denied, unproved) = written().await;
+        (denied + unproved + spared().await == 160 + 400).then_some((denied, unproved))
+    })
+    .await;
+    assert!((100..110).contains(&denied), "{denied}");
+    assert!((300..330).contains(&unproved), "{unproved}");
+    // Somebody else is written down as ever.
+    let other = api.client_under("acme/other", "acme/billing").await;
+    api.mint(&other, &[("scope", "x")]).await.refused(400, "invalid_scope");
+    let others = "SELECT count(*) FROM audit WHERE actor = 'acme/other'";
+    until("the other's refusal", PATIENCE, async || (api.number(others).await == 1).then_some(()))
+        .await;
+}

@@ -156,6 +156,15 @@ async fn n60_a_token_that_cannot_be_recorded_is_not_signed() {
         [minted.text("jti")],
         "the failed tries did not use up the key"
     );
+    // Nobody was refused, and nobody is said to have been.
+    api.mint(&client, &[("scope", "x")]).await.refused(400, "invalid_scope");
+    until("a refusal is in the audit log", Duration::from_secs(10), async || {
+        let refused = "SELECT count(*) FROM audit WHERE outcome = 'invalid_scope'";
+        (api.number(refused).await == 1).then_some(())
+    })
+    .await;
+    let failed = "SELECT count(*) FROM audit WHERE outcome = 'temporarily_unavailable'";
+    assert_eq!(api.number(failed).await, 0);
 }
 
 #[tokio::test]

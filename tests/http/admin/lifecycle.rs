@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -54,6 +55,19 @@ async fn n41_a_secret_past_its_grace_is_refused_like_a_wrong_one_and_replaced() 
     assert_eq!(rotated.json()["credentials"].as_array().unwrap().len(), 1);
     api.token(&Client { secret: rotated.text("secret"), ..client.clone() }).await;
     api.mint(&client, &[]).await.refused(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn n41_a_secret_that_is_past_due_is_tried_as_seldom_as_a_wrong_one() {
+    let api = Api::start().await;
+    let client = api.client("acme/billing", strict(terms())).await;
+    for _ in 0..2 {
+        set(&api, json!({"rotate_by": LONG_AGO})).await;
+    }
+    for refused in join_all((0..20).map(|_| api.mint(&client, &[]))).await {
+        refused.refused(401, "invalid_client");
+    }
+    api.mint(&client, &[]).await.refused(429, "temporarily_unavailable");
 }
 
 #[tokio::test]
