@@ -164,15 +164,19 @@ async fn a_command_has_a_token_at_hand_and_ends_as_it_would_alone() {
 
     let script = r#"echo "$OPENAI_API_KEY"; echo "$ANTHROPIC_AUTH_TOKEN"; cat "$SCRIP_TOKEN_FILE"; echo
         stat -c %a "$SCRIP_TOKEN_FILE" "$(dirname "$SCRIP_TOKEN_FILE")"
-        echo "${SCRIP_CLIENT_SECRET-none}"; exit 7"#;
-    let mut command = Process::start(exec(script));
+        echo "${SCRIP_CLIENT_SECRET-none}"; echo "${SCRIP_CLIENT_SECRET_FILE-none}"; exit 7"#;
+    let secret = field.acme.installation.folder.path().join("secret");
+    fs::write(&secret, &field.billing.secret).expect("the folder is the test's own");
+    let mut by_file = exec(script);
+    by_file.env_remove("SCRIP_CLIENT_SECRET").env("SCRIP_CLIENT_SECRET_FILE", &secret);
+    let mut command = Process::start(by_file);
     assert_eq!(command.exit().await.code(), Some(7), "{command}");
     let printed = command.stdout();
     let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(lines.len(), 6, "{printed}");
+    assert_eq!(lines.len(), 7, "{printed}");
     assert!(lines[0] == lines[1] && lines[1] == lines[2], "{printed}");
     jti(lines[0]).expect("a token");
-    assert_eq!(&lines[3..], ["600", "700", "none"]);
+    assert_eq!(&lines[3..], ["600", "700", "none", "none"]);
     assert_eq!(fs::read_dir(&runtime).expect("it is there").count(), 0, "the token is gone");
 
     // Signals reach it, and it decides what they mean.

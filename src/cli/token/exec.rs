@@ -60,7 +60,10 @@ impl Args {
             return Err(Failure::Usage("there is nothing to run".into()));
         };
         let mut command = Command::new(program);
-        command.args(arguments).env(TOKEN_FILE, &path).env_remove("SCRIP_CLIENT_SECRET");
+        command.args(arguments).env(TOKEN_FILE, &path);
+        for credential in ["SCRIP_CLIENT_SECRET", "SCRIP_CLIENT_SECRET_FILE"] {
+            command.env_remove(credential);
+        }
         for variable in &self.variables {
             command.env(variable, first.expose());
         }
