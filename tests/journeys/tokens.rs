@@ -201,6 +201,37 @@ async fn a_command_has_a_token_at_hand_and_ends_as_it_would_alone() {
     assert_eq!(killed.exit().await.code(), Some(128 + 9), "{killed}");
 }
 
+#[tokio::test]
+async fn whoever_has_no_quota_left_is_told_so_at_once() {
+    let acme = Acme::found(Installation::on_sqlite()).await;
+    let policy = acme.installation.folder.path().join("little.toml");
+    fs::write(&policy, LITTLE).expect("the folder is the test's own");
+    acme.operator.run(&["policy", "apply", policy.to_str().expect("a plain name")]).await;
+    let create = ["client", "create", "acme/little", "--policy", "acme/little"];
+    let made = acme.operator.json(&[&create[..], &["--source", "embedded"]].concat()).await;
+    let secret = made["secret"].as_str().expect("shown this once");
+    let little = Cli::new(&acme.installation, "acme/little", secret);
+    little.token(&[]).await;
+    let exec = little.command(&["token", "exec", "--", "/bin/true"]);
+    let mut refused = Process::start(exec);
+    let ended = tokio::time::timeout(Duration::from_secs(8), refused.exit()).await;
+    assert_eq!(ended.expect("it does not wait").code(), Some(1), "{refused}");
+    assert!(
+        refused.stderr().contains("0 of the quota of 1000 tokens per day are left"),
+        "{refused}"
+    );
+}
+
+/// A token takes all that there is.
+const LITTLE: &str = r#"
+name      = "acme/little"
+audiences = ["llm-gateway"]
+scopes    = ["llm:chat"]
+env       = "prod"
+budget    = { tokens = 1000 }
+quota     = { tokens = 1000, window = "day" }
+"#;
+
 /// A service behind a front that tells of shorter lives than its tokens have.
 struct Field {
     acme: Acme,

@@ -87,7 +87,9 @@ impl Endpoint {
             Err(error) => Err(error),
         };
         match &outcome {
-            Ok(_) | Err(ClientError::Refused(_)) => self.unsettled = None,
+            Ok(_) | Err(ClientError::Refused(_) | ClientError::NotYet { .. }) => {
+                self.unsettled = None;
+            }
             Err(_) => self.url = None,
         }
         outcome
@@ -100,7 +102,7 @@ impl Endpoint {
         }
         let Reply { status, retry_after, body } =
             self.peer.send(self.peer.get(&self.metadata)).await?;
-        if is_overload(status) {
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
             return Err(self.overloaded(status, retry_after));
         }
         if status != StatusCode::OK {
@@ -137,7 +139,7 @@ impl Endpoint {
         if status == StatusCode::OK {
             return granted(&reply.body, asked);
         }
-        if is_overload(status) {
+        if status.is_server_error() {
             return Err(self.overloaded(status, reply.retry_after));
         }
         if status == StatusCode::CONFLICT {
@@ -145,24 +147,28 @@ impl Endpoint {
             self.unsettled = None;
             return Err(self.peer.away("the lost answer cannot be repeated".to_owned(), None));
         }
-        match json::read::<ErrorReply>(&reply.body) {
-            Ok(error) if status.is_client_error() => Err(ClientError::Refused(Refusal {
-                status: status.as_u16(),
-                error: printable(&error.error),
-                description: printable(&error.error_description),
-                request_id: printable(&error.request_id),
-            })),
-            _ => Err(ClientError::Malformed("the token endpoint's answer is not RFC 6749's")),
-        }
+        let refusal = json::read(&reply.body).map(|error: ErrorReply| Refusal {
+            status: status.as_u16(),
+            error: printable(&error.error),
+            description: printable(&error.error_description),
+            request_id: printable(&error.request_id),
+        });
+        Err(match refusal {
+            Ok(refusal) if status == StatusCode::TOO_MANY_REQUESTS => {
+                ClientError::NotYet { refusal, retry_after: reply.retry_after }
+            }
+            Ok(refusal) if status.is_client_error() => ClientError::Refused(refusal),
+            // Of whoever stands in front of the service.
+            _ if status == StatusCode::TOO_MANY_REQUESTS => {
+                self.overloaded(status, reply.retry_after)
+            }
+            _ => ClientError::Malformed("the token endpoint's answer is not RFC 6749's"),
+        })
     }
 
     fn overloaded(&self, status: StatusCode, retry_after: Option<Duration>) -> ClientError {
         self.peer.away(format!("it answered {}", status.as_u16()), retry_after)
     }
-}
-
-fn is_overload(status: StatusCode) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 /// RFC 6749 section 5.1. The reason is a constant: a parser's would quote the token.

@@ -23,6 +23,15 @@ pub enum ClientError {
     /// The service answered and said no.
     #[error("the service refused: {0}")]
     Refused(Refusal),
+    /// The service said not now: it was asked too often, or too little is left of the client's quota.
+    /// Being retried.
+    #[error("the service refused for now: {refusal}")]
+    NotYet {
+        /// What it said.
+        refusal: Refusal,
+        /// How long it asked to be left alone, already bounded.
+        retry_after: Option<Duration>,
+    },
     /// Whatever answered is not a Scrip service for this issuer.
     #[error("not an answer of a Scrip service: {0}")]
     Malformed(&'static str),
@@ -35,13 +44,20 @@ impl ClientError {
     /// Whether waiting may help without anybody changing anything.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Away { .. } | Self::Credential(_))
+        matches!(self, Self::Away { .. } | Self::Credential(_) | Self::NotYet { .. })
+    }
+
+    /// Whether nobody who waits that long gets anything else.
+    pub(crate) fn outlasts(&self, patience: Duration) -> bool {
+        !self.is_temporary() || self.rest() > patience
     }
 
     /// The least time before another attempt makes sense.
     pub(crate) fn rest(&self) -> Duration {
         match self {
-            Self::Away { retry_after, .. } => retry_after.unwrap_or_default(),
+            Self::Away { retry_after, .. } | Self::NotYet { retry_after, .. } => {
+                retry_after.unwrap_or_default()
+            }
             Self::Credential(_) => Duration::ZERO,
             // Somebody has to change something first, and each failed proof raises an eyebrow.
             _ => REST_AFTER_REFUSAL,

@@ -47,7 +47,8 @@ impl TokenSource {
     /// is under way, at most for the source's patience.
     ///
     /// # Errors
-    /// [`ClientError`]: a refusal at once, anything temporary when patience has run out.
+    /// [`ClientError`]: at once a refusal, and what is put off for longer than patience lasts;
+    /// anything else that is temporary when patience has run out.
     pub async fn token(&self) -> Result<Token, ClientError> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| {
@@ -56,7 +57,7 @@ impl TokenSource {
                 // The machine may have slept past the end while the renewal's timer stood still.
                 held.withdrawn.cancel();
             }
-            live || state.failure.as_ref().is_some_and(|failure| !failure.is_temporary())
+            live || state.failure.as_ref().is_some_and(|failure| failure.outlasts(self.patience))
         });
         match tokio::time::timeout(self.patience, settled).await {
             Ok(Ok(state)) => outcome(&state),

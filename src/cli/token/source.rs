@@ -55,7 +55,7 @@ impl Wish {
 pub(super) fn failure(error: &ClientError) -> Failure {
     let reason = plain(&error.to_string());
     match error {
-        ClientError::Refused(_) => Failure::Rejected(reason),
+        ClientError::Refused(_) | ClientError::NotYet { .. } => Failure::Rejected(reason),
         ClientError::Credential(_) => Failure::Usage(reason),
         _ => Failure::Unreachable(reason),
     }
