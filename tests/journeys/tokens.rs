@@ -202,6 +202,28 @@ async fn a_command_has_a_token_at_hand_and_ends_as_it_would_alone() {
 }
 
 #[tokio::test]
+async fn the_keys_of_a_terminal_reach_a_command_once() {
+    let field = Field::found().await;
+    let work = r#"trap 'echo told' INT; trap 'echo done; exit 0' QUIT; echo ready
+        while :; do sleep 0.05; done"#;
+    // At a terminal, with its input from elsewhere.
+    let alone = field.as_client(&field.billing, &[]);
+    let mut command = Command::new("script");
+    let line = r#"exec "$SCRIP" token exec -- sh -c "$WORK" < /dev/null"#;
+    command.args(["--quiet", "--return", "--command", line, "/dev/null"]).env_clear();
+    command.envs(alone.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("SHELL", "/bin/sh").env("SCRIP", alone.get_program()).env("WORK", work);
+    let mut terminal = Process::start(command);
+    terminal.line(|line| line.contains("ready")).await;
+    terminal.write_line("\x03");
+    terminal.line(|line| line.contains("told")).await;
+    terminal.write_line("\x1c");
+    assert_eq!(terminal.exit().await.code(), Some(0), "{terminal}");
+    let printed = terminal.stdout();
+    assert_eq!((printed.matches("told").count(), printed.matches("done").count()), (1, 1));
+}
+
+#[tokio::test]
 async fn whoever_has_no_quota_left_is_told_so_at_once() {
     let acme = Acme::found(Installation::on_sqlite()).await;
     let policy = acme.installation.folder.path().join("little.toml");

@@ -1,13 +1,14 @@
 //! `scrip token exec`: a command with a token at hand.
 
 use std::ffi::OsString;
-use std::fs::Permissions;
-use std::io::{self, ErrorKind, IsTerminal};
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
+use rustix::termios::tcgetpgrp;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,14 +111,14 @@ fn signals() -> Result<mpsc::Receiver<Signal>, Failure> {
         (SignalKind::user_defined1(), Signal::USR1),
         (SignalKind::user_defined2(), Signal::USR2),
     ];
-    let at_terminal = io::stdin().is_terminal();
     let (sender, receiver) = mpsc::channel(16);
     for (kind, passed) in keys.into_iter().chain(others) {
         let mut arrivals = signal(kind).map_err(|error| refused(&error))?;
         let sender = sender.clone();
-        let is_known = at_terminal && matches!(passed, Signal::INT | Signal::QUIT);
+        let is_key = matches!(passed, Signal::INT | Signal::QUIT);
         tokio::spawn(async move {
             while arrivals.recv().await.is_some() {
+                let is_known = is_key && in_foreground();
                 if !is_known && sender.send(passed).await.is_err() {
                     return;
                 }
@@ -125,6 +126,12 @@ fn signals() -> Result<mpsc::Receiver<Signal>, Failure> {
         });
     }
     Ok(receiver)
+}
+
+/// Whether the keys of a terminal reach this process, and so the command: wherever its input comes from.
+fn in_foreground() -> bool {
+    let terminal = File::open("/dev/tty");
+    terminal.is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
 }
 
 fn pass(signal: Signal, child: &Child) {
