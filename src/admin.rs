@@ -96,7 +96,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// The name in `../{tenant}/{name}`. Of what is out of reach nothing is looked up: `beyond` is the
 /// answer, whether it exists or not.
-fn named(
+pub(crate) fn named(
     (tenant, name): (String, String),
     reach: &Reach,
     beyond: fn() -> Problem,

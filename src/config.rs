@@ -21,6 +21,7 @@ pub use checked::{Config, Contradictions};
 /// Twenty minutes: twice as long as Envoy caches a JWKS.
 const KEY_LEAD: u64 = 1200;
 const HEARTBEAT: u64 = 5;
+const LEDGER_GRACE: u32 = 3600;
 const TOKEN_RETENTION: u32 = 30;
 const UNUSED_DAYS: NonZeroU32 = NonZeroU32::new(30).unwrap();
 const MOST_ADDRESSES: u32 = 64;
@@ -69,6 +70,10 @@ pub struct Settings {
     /// limit where nothing is said.
     #[arg(long, env = "SCRIP_TENANT_RATE")]
     pub tenant_rate: Option<Rate>,
+    /// Seconds after a token's end for which its escrow waits for what ledgers report; then all of it
+    /// counts as used.
+    #[arg(long, env = "SCRIP_LEDGER_GRACE", default_value_t = LEDGER_GRACE)]
+    pub ledger_grace: u32,
     /// Days for which the record of a token is kept.
     #[arg(long, env = "SCRIP_TOKEN_RETENTION", default_value_t = TOKEN_RETENTION)]
     pub token_retention: u32,

@@ -23,6 +23,10 @@ impl Metrics {
         describe_histogram!("scrip_mint_group_size", "Mints in one commit");
         describe_counter!("scrip_alerts_total", "Alerts raised, by what of");
         describe_counter!("scrip_escrows_settled_total", "Escrows settled");
+        describe_counter!(
+            "scrip_escrows_forfeited_total",
+            "Of those, taken to be used because a ledger is silent"
+        );
         describe_counter!("scrip_revocations_total", "Revocations recorded");
         describe_histogram!("scrip_revocation_group_size", "Revocations in one commit");
         describe_counter!("scrip_log_lines_lost_total", "Lines of the log that nobody took");

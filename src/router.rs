@@ -15,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use scrip_token::Jti;
 use serde_json::json;
 use tower::ServiceBuilder;
@@ -110,6 +110,7 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/v1/audit", get(admin::audit::list))
         .route("/v1/ledgers", get(usage::list))
         .route("/v1/ledgers/{instance}", put(usage::register).delete(usage::retire))
+        .route("/v1/ledgers/{tenant}/{name}/{instance}", delete(usage::retire_of))
         .route("/v1/usage", get(admin::usage::list));
 
     Router::new()

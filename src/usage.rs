@@ -2,7 +2,8 @@
 //!
 //! A ledger belongs to the client that registers it, and reports for it alone: nobody speaks for
 //! another's. Its name is that of the verifier beside it, whose receipts tell since when it refuses a
-//! revoked token.
+//! revoked token. It ends when it retires, is retired by whoever may end its client, or that client is
+//! deleted.
 
 mod denied;
 mod request;
@@ -21,7 +22,7 @@ use scrip_token::QualifiedName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::admin::{Asked, Look, Page, is_json, read, rfc3339};
+use crate::admin::{Asked, Change, Look, Page, is_json, named, read, rfc3339};
 use crate::app::App;
 use crate::caller::{Means, current_policy, operator};
 use crate::clock;
@@ -29,18 +30,21 @@ use crate::error::{Failure, Problem};
 use crate::publish::malformed;
 use crate::receipts::{is_name, unreadable};
 use crate::router::Arrival;
+use crate::store::clients::{self, Client};
 use crate::store::ledgers::{self, Filter, Ledger};
-use crate::store::{Lock, Session, audit, clients};
+use crate::store::{Lock, Tx, audit};
 use crate::strict::Query;
 
 pub use denied::Reading;
-pub use settle::{keep_settling, settle};
+pub use settle::{Settled, keep_settling, settle};
 pub use take::{Counted, NotTaken, Report, Taken, take};
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:usage";
 /// The scope for looking at what others count.
 const LIST_SCOPE: &str = "scrip:tokens";
+/// The scope for ending another client's.
+const END_SCOPE: &str = "scrip:clients";
 
 /// Largest report, in bytes: a thousand tokens with several models each. It is read once its sender is
 /// proved.
@@ -73,7 +77,9 @@ pub async fn register(
         return Err(Problem(Failure::new(StatusCode::BAD_REQUEST, "invalid-request", detail)));
     }
     let mut tx = app.store.begin(Lock::Admin).await?;
-    serves(&mut tx, change.by(), &audience).await?;
+    // Locked: whoever deletes it at this moment retires this ledger too, or is seen here.
+    let by = clients::update(&mut tx, change.by().as_str(), &clients::Change::default()).await?;
+    serves(&mut tx, by, &audience).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = now_ms / 1000;
     let client = change.by().as_str();
@@ -98,6 +104,7 @@ pub async fn register(
             registered: now,
             retired: None,
             complete_until: now,
+            silent: None,
         },
     };
     ledgers::put(&mut tx, &ledger).await?;
@@ -157,16 +164,40 @@ pub async fn retire(
     Path(instance): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let change = asked.by_operator(&app, SCOPE, &[]).await?.everywhere()?;
+    end(&app, &change, change.by(), &instance).await
+}
+
+/// `DELETE /v1/ledgers/{tenant}/{name}/{instance}`: the same of another client's ledger, which has gone
+/// without a word. 204, 400, 401, 403, 404, 503.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn retire_of(
+    State(app): State<Arc<App>>,
+    asked: Asked,
+    Path((tenant, name, instance)): Path<(String, String, String)>,
+) -> Result<StatusCode, Problem> {
+    let change = asked.by_operator(&app, END_SCOPE, &[]).await?;
+    let client = named((tenant, name), change.reach(), || NotTaken::Unregistered.into())?;
+    end(&app, &change, &client, &instance).await
+}
+
+async fn end(
+    app: &App,
+    change: &Change,
+    client: &QualifiedName,
+    instance: &str,
+) -> Result<StatusCode, Problem> {
     let mut tx = app.store.begin(Lock::Admin).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let ledger = ledgers::lock(&mut tx, change.by().as_str(), &instance).await?;
+    let ledger = ledgers::lock(&mut tx, client.as_str(), instance).await?;
     let ledger = ledger.ok_or(NotTaken::Unregistered)?;
     if ledger.retired.is_some() {
         return Ok(StatusCode::NO_CONTENT);
     }
     let ledger = Ledger { retired: Some(now_ms / 1000), ..ledger };
     ledgers::put(&mut tx, &ledger).await?;
-    let event = change.event("ledger.retire", "done", change.by()).detail(&show_one(&ledger));
+    let event = change.event("ledger.retire", "done", client).detail(&show_one(&ledger));
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
@@ -193,7 +224,8 @@ pub async fn report(
     let body = body.map_err(|rejection| unreadable(rejection.status()))?;
     let (id, report) = request::parse(&body, &by.client)?;
     let mut tx = app.store.begin(Lock::Admin).await?;
-    serves(&mut tx, &by.client, &report.audience).await?;
+    let client = clients::by_id(&mut tx, by.client.as_str()).await?;
+    serves(&mut tx, client, &report.audience).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let taken = take(&mut tx, &report, now_ms).await?;
     tx.commit().await?;
@@ -206,13 +238,9 @@ pub async fn report(
 }
 
 /// Whether the client's policy, as it is now, lets it count for an audience.
-async fn serves(
-    session: &mut impl Session,
-    client: &QualifiedName,
-    audience: &str,
-) -> Result<(), Problem> {
-    let policy = match clients::by_id(session, client.as_str()).await? {
-        Some(client) => current_policy(session, &client.policy).await?,
+async fn serves(tx: &mut Tx, client: Option<Client>, audience: &str) -> Result<(), Problem> {
+    let policy = match client.filter(|client| client.deleted.is_none()) {
+        Some(client) => current_policy(tx, &client.policy).await?,
         None => None,
     };
     let serves = |audience: &str| {
@@ -231,5 +259,6 @@ fn show_one(ledger: &Ledger) -> Value {
         "client": ledger.client, "instance": ledger.instance, "audience": ledger.audience,
         "registered": rfc3339(ledger.registered), "retired": ledger.retired.map(rfc3339),
         "complete_until": rfc3339(ledger.complete_until),
+        "silent": ledger.silent.map(rfc3339),
     })
 }

@@ -27,7 +27,7 @@ use crate::error::{Failure, Problem};
 use crate::lifecycle::{self, Outlook, Warning};
 use crate::mint::NO_STORE;
 use crate::store::clients::{self, Client};
-use crate::store::{self, Session, audit, client_warnings, credentials};
+use crate::store::{self, Session, audit, client_warnings, credentials, ledgers};
 use crate::strict::Query;
 use crate::vault::{InVault, Versions};
 use credential::{EMBEDDED, VAULT};
@@ -323,8 +323,8 @@ pub async fn rotate(
     Ok(answer(StatusCode::OK, reply, shown.as_ref()))
 }
 
-/// `DELETE /v1/clients/{tenant}/{name}`: disables the client for ever and kills every token issued
-/// so far; its history stays, and so does what Vault keeps. 204, again for one that is deleted
+/// `DELETE /v1/clients/{tenant}/{name}`: disables the client for ever, kills every token issued so
+/// far and retires its ledgers; its history stays, and so does what Vault keeps. 204, again for one that is deleted
 /// already; 400, 401, 403, 404, 503.
 ///
 /// # Errors
@@ -350,6 +350,8 @@ pub async fn delete(
     };
     clients::update(&mut tx, id.as_str(), &gone).await?;
     client_warnings::lift(&mut tx, id.as_str(), &Warning::ALL.map(Warning::as_str)).await?;
+    // Nobody could report for them any more.
+    ledgers::retire_all(&mut tx, id.as_str(), now_ms / 1000).await?;
     let appended = revoking::client(&app, &mut tx, &change, &id, "decommissioned", now_ms).await?;
     let event = change.event("client.delete", "done", &id);
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;

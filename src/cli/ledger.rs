@@ -1,6 +1,8 @@
 //! `scrip ledger`: who counts what tokens use.
 
 use clap::Subcommand;
+use reqwest::Method;
+use scrip_token::QualifiedName;
 
 use super::Remote;
 use super::api::Scope;
@@ -25,15 +27,30 @@ enum Command {
         #[command(flatten)]
         page: Page,
     },
+    /// Wait no longer for a ledger that has gone without a word; what it still reports counts
+    Retire {
+        /// Whose it is
+        #[arg(value_name = "TENANT/NAME")]
+        client: QualifiedName,
+        /// Its name
+        ledger: String,
+    },
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (api, printer) = self.remote.open()?;
-        let Command::List { audience, page } = self.command;
-        let audience = audience.map(|audience| ("audience", audience));
-        let query: Vec<_> = audience.into_iter().chain(page.query()).collect();
-        printer.list(&api.get(Scope::Tokens, "/v1/ledgers", &query).await?, LEDGERS)
+        match self.command {
+            Command::List { audience, page } => {
+                let audience = audience.map(|audience| ("audience", audience));
+                let query: Vec<_> = audience.into_iter().chain(page.query()).collect();
+                printer.list(&api.get(Scope::Tokens, "/v1/ledgers", &query).await?, LEDGERS)
+            }
+            Command::Retire { client, ledger } => {
+                let path = format!("/v1/ledgers/{client}/{ledger}");
+                api.act(Scope::Clients, Method::DELETE, &path).await.map(drop)
+            }
+        }
     }
 }
 
@@ -43,5 +60,6 @@ const LEDGERS: &[Column] = &[
     ("AUDIENCE", "/audience"),
     ("REGISTERED", "/registered"),
     ("COMPLETE UNTIL", "/complete_until"),
+    ("SILENT", "/silent"),
     ("RETIRED", "/retired"),
 ];

@@ -46,6 +46,7 @@ fn each_command_takes_what_it_says() {
         "price show --version 2 --json",
         "price versions --limit 5 --after 3",
         "ledger list --audience gw --limit 5",
+        "ledger retire acme/gateway gw-1a",
         "apply site --dry-run --prune --json",
         "token get",
         "token get --scope llm:chat --scope llm:embed --audience gw --model gpt-4o-mini --model claude-*",

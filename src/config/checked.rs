@@ -7,7 +7,9 @@ use scrip_token::{Alg, Cidr};
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::{HEARTBEAT, KEY_LEAD, MOST_ADDRESSES, Settings, TOKEN_RETENTION, UNUSED_DAYS};
+use super::{
+    HEARTBEAT, KEY_LEAD, LEDGER_GRACE, MOST_ADDRESSES, Settings, TOKEN_RETENTION, UNUSED_DAYS,
+};
 use crate::outbox;
 use crate::rates::Rate;
 use crate::vault;
@@ -38,6 +40,8 @@ pub struct Config {
     pub tenant_rate: Option<Rate>,
     /// Where alerts go, where they go anywhere.
     pub webhook: Option<outbox::Settings>,
+    /// Seconds for which an escrow waits for ledgers after its token's end.
+    pub ledger_grace: u32,
     /// Days for which the record of a token is kept.
     pub token_retention: u32,
     /// Days without a mint after which a client counts as unused.
@@ -67,6 +71,7 @@ impl Config {
             heartbeat: HEARTBEAT,
             tenant_rate: None,
             webhook: None,
+            ledger_grace: LEDGER_GRACE,
             token_retention: TOKEN_RETENTION,
             unused_days: UNUSED_DAYS,
             most_addresses: MOST_ADDRESSES,
@@ -139,6 +144,9 @@ impl Settings {
         if !(1..=60).contains(&self.heartbeat) {
             wrong.push("SCRIP_HEARTBEAT is 1 to 60 seconds".into());
         }
+        if !(60..=86_400).contains(&self.ledger_grace) {
+            wrong.push("SCRIP_LEDGER_GRACE is 60 to 86400 seconds".into());
+        }
         if !(1..=3650).contains(&self.token_retention) {
             wrong.push("SCRIP_TOKEN_RETENTION is 1 to 3650 days".into());
         }
@@ -171,6 +179,7 @@ impl Settings {
                 heartbeat: self.heartbeat,
                 tenant_rate: self.tenant_rate,
                 webhook,
+                ledger_grace: self.ledger_grace,
                 token_retention: self.token_retention,
                 unused_days: self.unused_days,
                 most_addresses: self.most_addresses,

@@ -1,7 +1,7 @@
 //! What is escrowed for each token: moved from a quota at its mint, settled after its end.
 
 use super::column::Bytes;
-use super::session::{heard, slice_of_ids};
+use super::session::{heard, locking, slice_of_ids};
 use super::{Conn, Session, StoreError, Tx, on, quotas};
 use crate::escrow::{Unit, Unreported, Window};
 use scrip_token::Jti;
@@ -182,14 +182,6 @@ pub async fn lock(tx: &mut Tx, jtis: &[Jti]) -> Result<Vec<Escrow>, StoreError> 
         }
         query.push(") ORDER BY jti").push(locking).build_query_as().fetch_all(c).await?
     }))
-}
-
-/// What Postgres has to be told, and SQLite, which lets one write at a time, has no word for.
-fn locking(tx: &mut Tx, words: &'static str) -> &'static str {
-    match tx.conn() {
-        Conn::Postgres(_) => words,
-        Conn::Sqlite(_) => "",
-    }
 }
 
 /// Which escrows of an audience are to be settled.

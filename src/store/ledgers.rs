@@ -1,6 +1,6 @@
 //! Who counts what tokens use.
 
-use super::session::{heard, slice};
+use super::session::{heard, locking, slice};
 use super::{Conn, Session, StoreError, Tenants, Tx, on};
 use sqlx::QueryBuilder;
 
@@ -19,6 +19,8 @@ pub struct Ledger {
     pub retired: Option<i64>,
     /// Everything that it counted up to then is here.
     pub complete_until: i64,
+    /// Since when it has been known that escrows waited for it in vain; `None` once it has caught up.
+    pub silent: Option<i64>,
 }
 
 /// The ledger of a client's of this name; nobody else touches it until the transaction ends.
@@ -44,10 +46,11 @@ pub async fn lock(tx: &mut Tx, client: &str, instance: &str) -> Result<Option<Le
 /// As any statement.
 pub async fn put(tx: &mut Tx, ledger: &Ledger) -> Result<(), StoreError> {
     let sql = "INSERT INTO ledgers \
-               (client, instance, audience, registered, retired, complete_until) \
-               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (client, instance) DO UPDATE SET \
+               (client, instance, audience, registered, retired, complete_until, silent) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (client, instance) DO UPDATE SET \
                audience = excluded.audience, registered = excluded.registered, \
-               retired = excluded.retired, complete_until = excluded.complete_until";
+               retired = excluded.retired, complete_until = excluded.complete_until, \
+               silent = excluded.silent";
     on!(tx, |c| sqlx::query(sql)
         .bind(&ledger.client)
         .bind(&ledger.instance)
@@ -55,10 +58,44 @@ pub async fn put(tx: &mut Tx, ledger: &Ledger) -> Result<(), StoreError> {
         .bind(ledger.registered)
         .bind(ledger.retired)
         .bind(ledger.complete_until)
+        .bind(ledger.silent)
         .execute(c)
         .await
         .map(drop)?);
     Ok(())
+}
+
+/// Retires all of a client's at `at` (seconds).
+///
+/// # Errors
+/// As any statement.
+pub async fn retire_all(tx: &mut Tx, client: &str, at: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE ledgers SET retired = $2 WHERE client = $1 AND retired IS NULL";
+    on!(tx, |c| sqlx::query(sql).bind(client).bind(at).execute(c).await.map(drop)?);
+    Ok(())
+}
+
+/// Notes at `at` that those of an audience which have reported nothing of after `complete_until` keep
+/// escrows waiting in vain, and gives those of which that is new. One that reports at this moment is
+/// passed over. Seconds.
+///
+/// # Errors
+/// As any statement.
+pub async fn fall_silent(
+    tx: &mut Tx,
+    audience: &str,
+    complete_until: i64,
+    at: i64,
+) -> Result<Vec<Ledger>, StoreError> {
+    let locking = locking(tx, " FOR UPDATE SKIP LOCKED");
+    Ok(on!(tx, |c| {
+        let mut query = QueryBuilder::new("UPDATE ledgers SET silent = ");
+        query.push_bind(at);
+        query.push(" WHERE (client, instance) IN (SELECT client, instance FROM ledgers");
+        query.push(" WHERE retired IS NULL AND silent IS NULL AND audience = ").push_bind(audience);
+        query.push(" AND complete_until <= ").push_bind(complete_until).push(locking);
+        query.push(") RETURNING *").build_query_as().fetch_all(c).await?
+    }))
 }
 
 /// Those that count for an audience, in order of their names.

@@ -116,6 +116,14 @@ impl Tx {
     }
 }
 
+/// What Postgres has to be told, and SQLite, which lets one write at a time, has no word for.
+pub(super) fn locking(tx: &mut Tx, words: &'static str) -> &'static str {
+    match tx.conn() {
+        Conn::Postgres(_) => words,
+        Conn::Sqlite(_) => "",
+    }
+}
+
 /// Does `sql` to `limit` rows at most, `$2`, of before `before`, `$1`; says to how many.
 pub(super) async fn slice(
     tx: &mut Tx,

@@ -3,7 +3,8 @@
 //! * Once **every ledger** of a token's audience has reported all up to beyond the token's end, nothing
 //!   more can come. The end is that of its life, with the leeway that verifiers add; for a revoked token
 //!   it is the time since when the verifier beside each ledger refuses it.
-//! * Where a ledger has said nothing for an hour after that, all of the escrow counts as spent.
+//! * Where a ledger has said nothing for a grace after that, all of the escrow counts as spent, and an
+//!   alert names the ledger.
 //! * Where nobody counts for an audience, the policy has said what silence means.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,23 +12,23 @@ use std::time::Duration;
 
 use scrip_token::Jti;
 use scrip_token::limits::LEEWAY;
+use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use super::denied::Reading;
 use super::used::Used;
 use crate::app::App;
+use crate::audit::Event;
 use crate::clock;
 use crate::escrow::{self, Unit, Unreported};
 use crate::store::escrows::{self, Due, Escrow};
 use crate::store::ledgers::{self, Ledger};
-use crate::store::{Lock, StoreError, Tx, acks, quotas};
+use crate::store::{Lock, StoreError, Tx, acks, audit, quotas};
 
 /// How often something is settled.
 const EVERY: Duration = Duration::from_secs(5);
 /// Most escrows of each kind in one transaction: mints of the same clients wait for it.
 const SLICE: u32 = 300;
-/// How long after a token's end its ledgers may still report, in seconds.
-const GRACE: i64 = 3600;
 
 /// Settles until shutdown.
 pub async fn keep_settling(app: &App) {
@@ -54,10 +55,14 @@ async fn settle_all(app: &App, reading: &mut Reading) -> Result<(), StoreError> 
         while !app.shutdown.is_cancelled() {
             let mut tx = app.store.begin(Lock::Admin).await?;
             let now = tx.now_ms(clock::now_ms()).await? / 1000;
-            let settled = settle(&mut tx, &audience, now, SLICE).await?;
+            let grace = app.config.ledger_grace.into();
+            let settled = settle(&mut tx, &audience, now, grace, SLICE).await?;
             tx.commit().await?;
-            metrics::counter!("scrip_escrows_settled_total").increment(settled as u64);
-            if settled < SLICE as usize {
+            let Settled { escrows, forfeited, silent } = settled;
+            metrics::counter!("scrip_escrows_settled_total").increment(escrows);
+            metrics::counter!("scrip_escrows_forfeited_total").increment(forfeited);
+            metrics::counter!("scrip_alerts_total", "of" => "ledger.silent").increment(silent);
+            if escrows < SLICE.into() {
                 break;
             }
         }
@@ -65,8 +70,19 @@ async fn settle_all(app: &App, reading: &mut Reading) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Settles what is due of an audience at `now` (seconds), `limit` escrows of each kind at most; says how
-/// many. What another transaction is settling is left to it.
+/// How much has been settled.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// How many escrows.
+    pub escrows: u64,
+    /// How many of them are taken to be spent because a ledger is silent.
+    pub forfeited: u64,
+    /// How many ledgers an alert has been raised of.
+    pub silent: u64,
+}
+
+/// Settles what is due of an audience at `now`, `limit` escrows of each kind at most. What another
+/// transaction is settling is left to it. Ledgers may report for `grace` after a token's end. Seconds.
 ///
 /// # Errors
 /// As any statement.
@@ -74,9 +90,14 @@ pub async fn settle(
     tx: &mut Tx,
     audience: &str,
     now: i64,
+    grace: i64,
     limit: u32,
-) -> Result<usize, StoreError> {
-    let due = due(tx, audience, now, limit).await?;
+) -> Result<Settled, StoreError> {
+    let ledgers = ledgers::of_audience(tx, audience).await?;
+    let due = due(tx, audience, &ledgers, now, grace, limit).await?;
+    let is_forfeited = |silence: &Unreported| !ledgers.is_empty() && *silence == Unreported::Spent;
+    let forfeited = due.values().filter(|(_, silence)| is_forfeited(silence));
+    let forfeited: Vec<i64> = forfeited.map(|(escrow, _)| escrow.exp).collect();
     let used = Used::of(tx, &due.values().map(|(escrow, _)| escrow).collect::<Vec<_>>()).await?;
     let accounts: BTreeSet<quotas::Key> =
         due.values().map(|(escrow, _)| escrow.account()).collect();
@@ -102,25 +123,51 @@ pub async fn settle(
         escrows::put_many(tx, settled).await?;
     }
     quotas::put_many(tx, &accounts.into_values().collect::<Vec<_>>()).await?;
-    Ok(settled.len())
+    let silent = match forfeited.iter().max() {
+        Some(last) => alert(tx, audience, *last, now).await?,
+        None => 0,
+    };
+    Ok(Settled { escrows: settled.len() as u64, forfeited: forfeited.len() as u64, silent })
+}
+
+/// Raises an alert for each ledger that tokens which expired up to `exp` have waited for in vain: once,
+/// until it has reported all up to the alert. Says how many.
+async fn alert(tx: &mut Tx, audience: &str, exp: i64, now: i64) -> Result<u64, StoreError> {
+    let silent = ledgers::fall_silent(tx, audience, exp + LEEWAY.cast_signed(), now).await?;
+    let alerts: Vec<_> = silent
+        .iter()
+        .map(|Ledger { client, instance, complete_until, .. }| {
+            let tenant = client.split_once('/').map_or(client.as_str(), |(tenant, _)| tenant);
+            let detail = json!({
+                "instance": instance, "audience": audience, "complete_until": complete_until,
+            });
+            let event = Event::new("ledger.silent", "alert").tenant(tenant).target(client);
+            event.detail(&detail).at(now * 1000)
+        })
+        .collect();
+    if !alerts.is_empty() {
+        audit::insert_many(tx, &alerts).await?;
+    }
+    Ok(alerts.len() as u64)
 }
 
 /// What is due, and what silence means for each.
 async fn due(
     tx: &mut Tx,
     audience: &str,
+    ledgers: &[Ledger],
     now: i64,
+    grace: i64,
     limit: u32,
 ) -> Result<BTreeMap<Jti, (Escrow, Unreported)>, StoreError> {
     let leeway = LEEWAY.cast_signed();
-    let ledgers = ledgers::of_audience(tx, audience).await?;
     let Some(complete) = ledgers.iter().map(|ledger| ledger.complete_until).min() else {
         let over = escrows::take(tx, audience, Due::Expired(now - leeway), limit).await?;
         return Ok(over.into_iter().map(|one| (one.jti, (one.clone(), one.unreported))).collect());
     };
-    let mut due = escrows::take(tx, audience, Due::Expired(now - leeway - GRACE), limit).await?;
+    let mut due = escrows::take(tx, audience, Due::Expired(now - leeway - grace), limit).await?;
     due.extend(escrows::take(tx, audience, Due::Expired(complete - leeway), limit).await?);
-    let enforced = enforced(tx, &ledgers).await?;
+    let enforced = enforced(tx, ledgers).await?;
     if let Some((epoch, seq)) = &enforced {
         due.extend(escrows::take(tx, audience, Due::Denied(epoch, *seq), limit).await?);
     }

@@ -124,7 +124,8 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
 
     // A clock that is ahead of ours by less than the leeway has not seen the future either.
     let complete_until = ledger.complete_until.max(report.complete_until.min(now));
-    ledgers::put(tx, &Ledger { complete_until, ..ledger }).await?;
+    let silent = ledger.silent.filter(|since| complete_until < *since);
+    ledgers::put(tx, &Ledger { complete_until, silent, ..ledger }).await?;
     Ok(taken)
 }
 

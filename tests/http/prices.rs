@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::api::{Api, Client, Reply, terms};
-use super::usage::{ledger, report, settled_until};
+use super::usage::{Ledger, ledger, report, settled_until};
 use crate::harness::cli::Cli;
 use crate::harness::service::Installation;
 
@@ -418,7 +418,13 @@ async fn the_command_line_sets_and_shows_prices() {
     assert_eq!(printed.lines().count(), 4, "{printed}");
     let usage = cli.run(&["usage", "--money"]).await;
     assert!(usage.contains("0.006") && usage.contains("++++++++++.........."), "{usage}");
-    ledger(&api, "acme/gateway", "llm-gateway").await.register(&api, "gw-1a").await;
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/gateway.toml");
+    cli.run(&["policy", "apply", policy]).await;
+    let gateway = Ledger::of(&api, api.client_under("acme/gateway", "acme/gateway").await).await;
+    assert_eq!(gateway.register(&api, "gw-1a").await.status, StatusCode::OK);
     let ledgers = cli.run(&["ledger", "list"]).await;
     assert!(ledgers.contains("acme/gateway") && ledgers.contains("gw-1a"), "{ledgers}");
+    cli.run(&["ledger", "retire", "acme/gateway", "gw-1a"]).await;
+    let ledgers = cli.json(&["ledger", "list"]).await;
+    assert!(ledgers["items"][0]["retired"].is_string(), "{ledgers}");
 }

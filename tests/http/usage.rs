@@ -25,12 +25,15 @@ pub async fn ledger(api: &Api, id: &str, serves: &str) -> Ledger {
         "audiences": ["self"], "scopes": ["scrip:feed", "scrip:usage"], "serves": [serves],
         "env": "scrip",
     });
-    let client = api.client(id, terms).await;
-    let bearer = api.mint(&client, &[("scope", "scrip:usage")]).await.text("access_token");
-    Ledger { client, bearer }
+    Ledger::of(api, api.client(id, terms).await).await
 }
 
 impl Ledger {
+    pub async fn of(api: &Api, client: Client) -> Self {
+        let bearer = api.mint(&client, &[("scope", "scrip:usage")]).await.text("access_token");
+        Self { client, bearer }
+    }
+
     pub async fn send(&self, api: &Api, method: Method, path: &str, body: &Value) -> Reply {
         Reply::to(api.request(method, path).bearer_auth(&self.bearer).json(body)).await
     }
@@ -91,7 +94,7 @@ async fn a_report_is_set_and_never_added() {
     let at = registered.text("registered");
     let whole = json!({
         "client": "acme/gateway", "instance": "gw-1a", "audience": "llm-gateway",
-        "registered": at, "retired": null, "complete_until": at,
+        "registered": at, "retired": null, "complete_until": at, "silent": null,
     });
     assert_eq!(registered.json(), whole);
     assert_eq!(gateway.register(&api, "gw-1a").await.json(), whole, "the same again");
@@ -260,7 +263,7 @@ async fn a_silent_ledger_is_waited_for_and_then_all_is_spent() {
         (billing(&api, "released").await, ledger(&api, "acme/gateway", "llm-gateway").await);
     gateway.register(&api, "gw-1a").await;
     gateway.register(&api, "gw-1b").await;
-    let [one, two, _three] =
+    let [one, two, three] =
         [api.token(&client).await, api.token(&client).await, api.token(&client).await];
     gateway.report(&api, "gw-1a", &[(&one.jti, 1200), (&two.jti, 1200)]).await;
     let blob = |jti: &str| format!("x'{}'", jti.replace('-', ""));
@@ -273,11 +276,113 @@ async fn a_silent_ledger_is_waited_for_and_then_all_is_spent() {
     // fallen silent before.
     api.sql("UPDATE ledgers SET complete_until = complete_until - 8000").await;
     settled_until(&api, [10_000, 5000, 0, 0, 0]).await;
+    assert_eq!(silent(&api).await, ["gw-1a", "gw-1b"]);
+    let alerts = async || {
+        let alerts = api.read("/v1/audit?action=ledger.silent").await.json();
+        let alerts = alerts["items"].as_array().unwrap().iter().map(|alert| {
+            assert_eq!(alert["outcome"], "alert");
+            assert_eq!(
+                (&alert["tenant"], &alert["target"]),
+                (&json!("acme"), &json!("acme/gateway"))
+            );
+            alert["detail"]["instance"].as_str().unwrap().to_owned()
+        });
+        let mut alerts: Vec<String> = alerts.collect();
+        alerts.sort_unstable();
+        alerts
+    };
+    assert_eq!(alerts().await, ["gw-1a", "gw-1b"]);
+
     gateway.report(&api, "gw-1a", &[]).await;
     gateway.report(&api, "gw-1b", &[(&one.jti, 800)]).await;
     settled_until(&api, [5000, 7000, 3000, 0, 0]).await;
     gateway.report(&api, "gw-1b", &[(&two.jti, 3800)]).await;
     assert_eq!(amounts(&api).await, [5000, 7000, 3000, 0, 0], "it has paid for all already");
+    assert!(silent(&api).await.is_empty(), "they have caught up");
+
+    // One of them falls silent again, and that is said once, whatever else waits for it.
+    api.sql("UPDATE ledgers SET complete_until = complete_until - 8000 WHERE instance = 'gw-1b'")
+        .await;
+    api.sql(&expire(&three.jti, 3700)).await;
+    settled_until(&api, [0, 12_000, 3000, 0, 0]).await;
+    let four = api.token(&client).await;
+    api.sql(&expire(&four.jti, 3700)).await;
+    settled_until(&api, [0, 17_000, 3000, 0, 0]).await;
+    assert_eq!(silent(&api).await, ["gw-1b"]);
+    assert_eq!(alerts().await, ["gw-1a", "gw-1b", "gw-1b"]);
+}
+
+#[tokio::test]
+async fn the_grace_of_ledgers_is_a_setting() {
+    let installation = Installation::on_sqlite();
+    let api = Api::on(installation.set("SCRIP_LEDGER_GRACE", "60")).await;
+    let (client, gateway) =
+        (billing(&api, "released").await, ledger(&api, "acme/gateway", "llm-gateway").await);
+    gateway.register(&api, "gw-1a").await;
+    api.token(&client).await;
+    api.sql("UPDATE ledgers SET complete_until = complete_until - 8000").await;
+    api.sql("UPDATE escrows SET exp = unixepoch() - 100").await;
+    settled_until(&api, [0, 5000, 0, 0, 0]).await;
+}
+
+/// The ledgers that escrows wait for in vain.
+async fn silent(api: &Api) -> Vec<String> {
+    let page = api.read("/v1/ledgers").await.json();
+    let items = page["items"].as_array().unwrap().iter();
+    let silent = items.filter(|ledger| !ledger["silent"].is_null());
+    silent.map(|ledger| ledger["instance"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_ledger_whose_client_is_gone_on_sqlite() {
+    nobody_waits_for_a_ledger_whose_client_is_gone(Api::start().await).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_ledger_whose_client_is_gone_on_postgres() {
+    let api = Api::on(Installation::on_postgres().await).await;
+    nobody_waits_for_a_ledger_whose_client_is_gone(api).await;
+}
+
+async fn nobody_waits_for_a_ledger_whose_client_is_gone(api: Api) {
+    let gone = ledger(&api, "acme/gone", "llm-gateway").await;
+    let crashed = ledger(&api, "acme/crashed", "llm-gateway").await;
+    for (gateway, instance) in [(&gone, "gw-1a"), (&gone, "gw-1b"), (&crashed, "gw-1a")] {
+        assert_eq!(gateway.register(&api, instance).await.status, StatusCode::OK);
+    }
+    let counted = async || -> Vec<String> {
+        let page = api.read("/v1/ledgers").await.json();
+        let items = page["items"].as_array().unwrap().iter();
+        let counted = items.filter(|ledger| ledger["retired"].is_null());
+        let name = |ledger: &Value, of: &str| ledger[of].as_str().unwrap().to_owned();
+        counted.map(|one| format!("{}/{}", name(one, "client"), name(one, "instance"))).collect()
+    };
+    let delete = async |bearer: &str, path: &str| {
+        Reply::to(api.request(Method::DELETE, path).bearer_auth(bearer)).await
+    };
+    let of_beta = json!({
+        "audiences": ["self"], "env": "scrip", "admin_tenant": "beta", "scopes": ["scrip:clients"],
+    });
+    let of_beta = api.client("beta/operator", of_beta).await;
+    let of_beta = api.token(&of_beta).await.jwt;
+    let crashed = "/v1/ledgers/acme/crashed/gw-1a";
+    delete(&of_beta, crashed).await.problem(404, "not-found");
+    delete(&api.bearer, "/v1/ledgers/acme/crashed/gw-9").await.problem(404, "not-found");
+    delete(&gone.bearer, crashed).await.problem(403, "insufficient-scope");
+    assert_eq!(counted().await.len(), 3);
+
+    for _ in 0..2 {
+        assert_eq!(delete(&api.bearer, crashed).await.status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(counted().await, ["acme/gone/gw-1a", "acme/gone/gw-1b"]);
+    let events = api.read("/v1/audit?action=ledger.retire").await.json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+    assert_eq!(events["items"][0]["actor"], api.operator.id.as_str());
+    assert_eq!(events["items"][0]["target"], "acme/crashed");
+
+    let deleted = delete(&api.bearer, "/v1/clients/acme/gone").await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    assert_eq!(counted().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -448,6 +448,7 @@ impl<'s> World<'s> {
             registered: self.now,
             retired: (!gateway.registered).then_some(self.now),
             complete_until: gateway.complete,
+            silent: None,
         };
         let mut tx = self.store.begin(Lock::Admin).await.unwrap();
         ledgers::put(&mut tx, &ledger).await.unwrap();
@@ -458,16 +459,17 @@ impl<'s> World<'s> {
     async fn settle(&mut self) {
         if self.dies() {
             let mut tx = self.store.begin(Lock::Admin).await.unwrap();
-            settle(&mut tx, &self.audience, self.now, 3).await.unwrap();
+            settle(&mut tx, &self.audience, self.now, GRACE, 3).await.unwrap();
             drop(tx);
             self.store.is_idle().await;
         }
         let replica = async |limit| {
             loop {
                 let mut tx = self.store.begin(Lock::Admin).await.unwrap();
-                let settled = settle(&mut tx, &self.audience, self.now, limit).await.unwrap();
+                let settled =
+                    settle(&mut tx, &self.audience, self.now, GRACE, limit).await.unwrap();
                 tx.commit().await.unwrap();
-                if settled == 0 {
+                if settled.escrows == 0 {
                     break;
                 }
             }

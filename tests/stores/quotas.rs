@@ -19,6 +19,7 @@ on_both![
     what_is_due_is_taken_by_one,
     what_a_batch_ends_is_due_early,
     a_ledger_is_counted_until_it_retires,
+    a_ledger_falls_silent_once,
     a_count_never_decreases,
     how_far_a_verifier_had_got,
 ];
@@ -278,15 +279,47 @@ async fn what_a_batch_ends_is_due_early(store: &Fresh) {
     assert_eq!(taken("e2", 1).await, first(3));
 }
 
-async fn a_ledger_is_counted_until_it_retires(store: &Fresh) {
-    let ledger = |client: &str, instance: &str| Ledger {
+fn ledger(client: &str, instance: &str) -> Ledger {
+    Ledger {
         client: client.to_owned(),
         instance: instance.to_owned(),
         audience: "gw".to_owned(),
         registered: 100,
         retired: None,
         complete_until: 100,
-    };
+        silent: None,
+    }
+}
+
+async fn a_ledger_falls_silent_once(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let other = Ledger { audience: "other".to_owned(), ..ledger("acme/gw", "c") };
+    let retired = Ledger { retired: Some(100), ..ledger("acme/gw", "d") };
+    let late = Ledger { complete_until: 99, ..ledger("acme/gw", "a") };
+    for row in [&late, &ledger("acme/gw", "b"), &other, &retired] {
+        ledgers::put(&mut tx, row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    assert_eq!(ledgers::fall_silent(&mut tx, "gw", 98, 200).await.unwrap(), []);
+    let silent = Ledger { silent: Some(200), ..late };
+    let found = ledgers::fall_silent(&mut tx, "gw", 99, 200).await.unwrap();
+    assert_eq!(found, std::slice::from_ref(&silent));
+    assert_eq!(ledgers::fall_silent(&mut tx, "gw", 99, 201).await.unwrap(), []);
+    if store.is_postgres() {
+        let mut report = store.begin(Lock::Admin).await.unwrap();
+        assert!(ledgers::lock(&mut report, "acme/gw", "b").await.unwrap().is_some());
+        assert_eq!(ledgers::fall_silent(&mut tx, "gw", 100, 202).await.unwrap(), [], "it reports");
+    }
+    assert_eq!(ledgers::lock(&mut tx, "acme/gw", "a").await.unwrap(), Some(silent));
+    ledgers::retire_all(&mut tx, "acme/gw", 300).await.unwrap();
+    for (instance, at) in [("a", 300), ("b", 300), ("c", 300), ("d", 100)] {
+        let row = ledgers::lock(&mut tx, "acme/gw", instance).await.unwrap().unwrap();
+        assert_eq!(row.retired, Some(at), "{instance}");
+    }
+}
+
+async fn a_ledger_is_counted_until_it_retires(store: &Fresh) {
     let mut tx = store.begin(Lock::Admin).await.unwrap();
     for text in HOSTILE {
         ledgers::put(&mut tx, &ledger(text, text)).await.unwrap();

@@ -69,6 +69,10 @@ pub async fn reported(session: &Session) {
     let retire = |instance: &str| by_ledger(Method::DELETE, &format!("/v1/ledgers/{instance}"));
     session.expect(204, retire("gw-1a")).await;
     session.expect(404, retire("gw-9")).await;
+    let retire_of = |path: &str| session.ask(Method::DELETE, &format!("/v1/ledgers/acme/{path}"));
+    session.expect(204, retire_of("counter/gw-1b")).await;
+    session.expect(404, retire_of("counter/gw-9")).await;
+    session.expect(400, retire_of("COUNTER/gw-1b")).await;
     session.expect(200, session.get("/v1/usage")).await;
 }
 
