@@ -221,11 +221,14 @@ async fn charge(
 
 fn overrun(account: &Account, tokens: u64, money: u64, report: &Report) -> Event {
     let Account { client, window, starts, tenant, .. } = account;
+    // Who counts for another tenant is none of this one's business.
+    let is_own = report.client.split_once('/').is_some_and(|(of, _)| of == tenant);
+    let ledger = is_own.then(|| format!("{}/{}", report.client, report.instance));
     let detail = json!({
         "tokens": tokens, "money": Unit::Money.amount(money), "window": window, "starts": starts,
         "overrun": account.tokens.balance.overrun,
         "overrun_money": Unit::Money.amount(account.money.balance.overrun),
-        "ledger": format!("{}/{}", report.client, report.instance),
+        "ledger": ledger,
     });
     Event::new("quota.overrun", "alert").tenant(tenant).target(client).detail(&detail)
 }

@@ -9,6 +9,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::api::{Api, Client, Reply, terms};
+use super::usage::{Ledger, ledger};
 use crate::contract::document::{Document, Operation, text};
 use crate::harness::service::Installation;
 use crate::harness::until::until;
@@ -127,7 +128,7 @@ async fn nothing_lets_one_tenant_learn_of_another(installation: Installation) {
     vault.admin.put_secret("scrip/acme/found", "acme/found").await;
     let document = Document::load();
     let questions = questions(&document);
-    populate(&api, "acme").await;
+    let (own, ..) = populate(&api, "acme").await;
     let confined = json!({
         "audiences": ["self"], "env": "scrip", "serves": ["self"], "admin_tenant": "acme",
         "scopes": scrip::policy::OPERATOR_SCOPES,
@@ -146,12 +147,14 @@ async fn nothing_lets_one_tenant_learn_of_another(installation: Installation) {
         .collect();
     mints_are_counted(&api).await;
     let before = all(&lists, async |one| shown(&ask(one, &nobody, &bearer).await)).await;
-    let (token, revocation) = populate(&api, "beta").await;
+    let (token, revocation, counter) = populate(&api, "beta").await;
     vault.admin.put_secret("scrip/beta/found", "beta/found").await;
     mints_are_counted(&api).await;
     let after = all(&lists, async |one| shown(&ask(one, &nobody, &bearer).await)).await;
     assert_eq!(before, after);
-    assert!(before.iter().any(|shown| shown.contains("acme/billing")), "it sees its own");
+    for own in ["acme/billing", "acme/gateway", "quota.overrun"] {
+        assert!(before.iter().any(|shown| shown.contains(own)), "it sees {own}");
+    }
 
     // What exists there, what does not, and what is nobody's.
     let beta = Subject::of("beta", "billing", &token.jti, &revocation);
@@ -190,6 +193,14 @@ async fn nothing_lets_one_tenant_learn_of_another(installation: Installation) {
     assert_eq!(inventory(&api).await, untouched, "nothing there was touched");
     assert!(api.is_active(&token.holder, &token.jwt).await);
 
+    // Who counts its tokens is not said, where that is another.
+    let own = api.token(&own.holder).await;
+    let counted = counter.report(&api, "gw-1a", &[(&own.jti, 7777)]).await;
+    assert_eq!(counted.json()["counted"], 1, "{counted:?}");
+    let shown = all(&lists, async |one| shown(&ask(one, &nobody, &bearer).await)).await;
+    assert!(shown.iter().any(|shown| shown.contains("2777")), "its token has overrun its budget");
+    assert!(!shown.iter().any(|shown| shown.contains("beta")), "{shown:?}");
+
     // Nor does an ordinary client learn whether a token of another is good.
     let billing = api.client_under("acme/curious", "acme/billing").await;
     for guess in [token.jwt.as_str(), "x.y.z"] {
@@ -204,15 +215,19 @@ struct Minted {
     jti: String,
 }
 
-/// A client with two tokens of which one is revoked, a policy, a verifier. Yields the token that is good, and the
-/// revocation.
-async fn populate(api: &Api, tenant: &str) -> (Minted, String) {
-    let holder = api.client(&format!("{tenant}/billing"), terms()).await;
-    let gateway = api.follower(&format!("{tenant}/gateway")).await;
-    acknowledge(api, &gateway).await;
+/// A client with a quota and two tokens, of which one is revoked and one has overrun its budget, a policy, a
+/// verifier, a ledger. Yields the token that is good, the revocation, and who counts.
+async fn populate(api: &Api, tenant: &str) -> (Minted, String, Ledger) {
+    let mut terms = terms();
+    terms["quota"] = json!({"tokens": 100_000, "window": "lifetime"});
+    let holder = api.client(&format!("{tenant}/billing"), terms).await;
+    let gateway = ledger(api, &format!("{tenant}/gateway"), "llm-gateway").await;
+    acknowledge(api, &gateway.client).await;
+    gateway.register(api, "gw-1a").await;
     let revoked = api.revoke(json!({"jti": api.token(&holder).await.jti})).await;
     let token = api.token(&holder).await;
-    (Minted { holder, jwt: token.jwt, jti: token.jti }, revoked.text("id"))
+    gateway.report(api, "gw-1a", &[(&token.jti, 6000)]).await;
+    (Minted { holder, jwt: token.jwt, jti: token.jti }, revoked.text("id"), gateway)
 }
 
 async fn acknowledge(api: &Api, gateway: &Client) {
@@ -245,7 +260,7 @@ async fn mints_are_counted(api: &Api) {
 /// Everything that there is, as an operator sees it who sees everything.
 async fn inventory(api: &Api) -> Vec<String> {
     let mut seen = Vec::new();
-    for list in ["clients", "policies", "tokens", "revocations"] {
+    for list in ["clients", "policies", "tokens", "revocations", "ledgers", "usage"] {
         let listed = api.read(&format!("/v1/{list}?limit=200")).await;
         assert_eq!(listed.status, StatusCode::OK, "{listed:?}");
         let mut body = listed.json();

@@ -16,7 +16,7 @@ const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// A gateway's client with the token that its ledger reports with.
 pub struct Ledger {
-    client: Client,
+    pub client: Client,
     bearer: String,
 }
 
@@ -49,7 +49,7 @@ impl Ledger {
     }
 
     /// Of everything up to now.
-    async fn report(&self, api: &Api, instance: &str, counts: &[(&str, u64)]) -> Reply {
+    pub async fn report(&self, api: &Api, instance: &str, counts: &[(&str, u64)]) -> Reply {
         self.send(api, Method::POST, "/v1/usage", &report(instance, counts)).await
     }
 }
