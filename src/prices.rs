@@ -37,6 +37,15 @@ pub struct Price {
     pub output: Money,
 }
 
+/// What one ledger has counted for one token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// LLM tokens in all.
+    pub tokens: u64,
+    /// Where they went, as far as the ledger says.
+    pub by_model: Vec<ByModel>,
+}
+
 /// What one ledger has counted of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -114,16 +123,17 @@ impl PriceList {
         Ok(if models.is_empty() { self.dearest_of(|_| true) } else { dearest })
     }
 
-    /// What was used costs: `tokens` in all, of which `by_model` says where they went. What it does not
-    /// say, and what has no price, costs `rate` for a million.
+    /// What was used costs, by what each ledger counts. What one does not say the model of, and what
+    /// has no price, costs `rate` for a million.
     #[must_use]
-    pub fn cost<'a>(
-        &self,
-        rate: Money,
-        tokens: u64,
-        by_model: impl IntoIterator<Item = &'a ByModel>,
-    ) -> Money {
-        let (mut rest, mut cost) = (tokens, 0_u128);
+    pub fn cost(&self, rate: Money, counts: &[Count]) -> Money {
+        let costs = counts.iter().map(|count| self.exact_cost(rate, count));
+        rounded_up(costs.fold(0, u128::saturating_add))
+    }
+
+    /// In millionths of millionths.
+    fn exact_cost(&self, rate: Money, Count { tokens, by_model }: &Count) -> u128 {
+        let (mut rest, mut cost) = (*tokens, 0_u128);
         for ByModel { model, input, output } in by_model {
             let known = self.most_specific(|pattern| pattern.allows(model));
             let (of_input, of_output) = known.map_or((rate, rate), |one| (one.input, one.output));
@@ -132,7 +142,7 @@ impl PriceList {
                 .saturating_add(product(*output, of_output));
             rest = rest.saturating_sub(*input).saturating_sub(*output);
         }
-        rounded_up(cost.saturating_add(product(rest, rate)))
+        cost.saturating_add(product(rest, rate))
     }
 
     fn most_specific(&self, is_one: impl Fn(&ModelPattern) -> bool) -> Option<&Price> {

@@ -57,9 +57,9 @@ fn the_dearest_price_is_that_of_what_a_token_permits() {
 
 #[test]
 fn what_was_used_is_rounded_up_once() {
-    let cost = |tokens: u64, by_model: &[ByModel]| {
-        some().cost(Money::parse("10").unwrap(), tokens, by_model).to_string()
-    };
+    let count = |tokens: u64, by_model: &[ByModel]| Count { tokens, by_model: by_model.to_vec() };
+    let of_all = |counts: &[Count]| some().cost(Money::parse("10").unwrap(), counts).to_string();
+    let cost = |tokens: u64, by_model: &[ByModel]| of_all(&[count(tokens, by_model)]);
     assert_eq!(cost(0, &[]), "0");
     assert_eq!(cost(1_000_000, &[used("gpt-4o-mini", 900_000, 100_000)]), "0.195");
     assert_eq!(cost(1, &[used("gpt-4o-mini", 1, 0)]), "0.000001", "0.15 of a millionth");
@@ -68,11 +68,16 @@ fn what_was_used_is_rounded_up_once() {
     assert_eq!(cost(1200, &[used("gpt-4o-mini", 200, 0)]), "0.01003", "the rest at the rate");
     assert_eq!(cost(1000, &[used("unheard-of", 600, 400)]), "0.01");
     assert_eq!(cost(0, &[used("gpt-4o", 1000, 1000)]), "0.0125", "more by models than in all");
-    let most = used("gpt-4o", u64::MAX, u64::MAX);
-    assert_eq!(
-        some().cost(Money::parse("10").unwrap(), u64::MAX, [&most, &most]),
-        cost_at(Money::from_millionths(u64::MAX), u64::MAX)
-    );
+    let most = [used("gpt-4o", u64::MAX, u64::MAX), used("gpt-4o", u64::MAX, u64::MAX)];
+    let most = count(u64::MAX, &most);
+    let limit = cost_at(Money::from_millionths(u64::MAX), u64::MAX).to_string();
+    assert_eq!(of_all(&[most.clone(), most]), limit);
+
+    // Each ledger's count by itself, and all of them rounded up once.
+    let third = count(1, &[used("gpt-4o-mini", 1, 0)]);
+    assert_eq!(of_all(&[third.clone(), third.clone(), third]), "0.000001");
+    let excess = count(0, &[used("gpt-4o-mini", 100_000, 0)]);
+    assert_eq!(of_all(&[excess, count(100_000, &[])]), "1.015", "nobody pays for another's rest");
 }
 
 #[test]
@@ -160,11 +165,12 @@ proptest! {
             return Ok(());
         };
         let tokens = uses.iter().map(|one| one.input + one.output).sum::<u64>() + more;
-        let cost = list.cost(rate, tokens, &uses);
+        let cost = |tokens| list.cost(rate, &[Count { tokens, by_model: uses.clone() }]);
+        let (cost, of_one_more) = (cost(tokens), cost(tokens + 1));
         prop_assert!(cost <= cost_at(rate, tokens), "{cost}");
         for one in &uses {
             prop_assert!(list.models.iter().any(|price| price.model.allows(&one.model)));
         }
-        prop_assert!(list.cost(rate, tokens + 1, &uses) >= cost, "more never costs less");
+        prop_assert!(of_one_more >= cost, "more never costs less");
     }
 }

@@ -85,6 +85,9 @@ fn counted(at: &str, item: Item) -> Result<Counted, Problem> {
         amount(&format!("{at}/input"), one.input)?;
         amount(&format!("{at}/output"), one.output)?;
     }
+    if models.iter().map(|one| one.input + one.output).sum::<u64>() > item.tokens {
+        return Err(Problem::invalid(&format!("{at}/by_model"), "more than the tokens in all"));
+    }
     Ok(Counted {
         jti: item.jti,
         tokens: item.tokens,
@@ -160,6 +163,8 @@ mod tests {
             ("/items/0/by_model/0/model", json!("a\u{0}b"), "/items/0/by_model/0/model"),
             ("/items/0/by_model/0/output", json!(1_u64 << 53), "/items/0/by_model/0/output"),
             ("/items/0/by_model/0/input", json!(-1), ""),
+            ("/items/0/by_model/0/input", json!(901), "/items/0/by_model"),
+            ("/items/0/tokens", json!(1199), "/items/0/by_model"),
         ] {
             let mut odd = body();
             *odd.pointer_mut(place).unwrap() = value.clone();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use scrip_token::Jti;
 
 use crate::escrow::Unit;
-use crate::prices::{ByModel, Money, PriceList};
+use crate::prices::{Count, Money, PriceList};
 use crate::store::escrows::Escrow;
 use crate::store::{Session, StoreError, prices, usage};
 
@@ -23,9 +23,11 @@ impl Used {
         escrows: &[&Escrow],
     ) -> Result<Self, StoreError> {
         let jtis: Vec<Jti> = escrows.iter().map(|escrow| escrow.jti).collect();
-        let mut counts: BTreeMap<Jti, Vec<usage::Usage>> = BTreeMap::new();
-        for count in usage::of_tokens(from, &jtis).await? {
-            counts.entry(count.jti).or_default().push(count);
+        let mut counts: BTreeMap<Jti, Vec<Count>> = BTreeMap::new();
+        for usage in usage::of_tokens(from, &jtis).await? {
+            let by_model = serde_json::from_str(&usage.by_model)
+                .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            counts.entry(usage.jti).or_default().push(Count { tokens: usage.tokens, by_model });
         }
         let mut lists: BTreeMap<i64, PriceList> = BTreeMap::new();
         let mut used = BTreeMap::new();
@@ -40,8 +42,7 @@ impl Used {
             }
             let cost = match lists.get(&version) {
                 Some(list) => {
-                    let rate = Money::from_millionths(escrow.cost.rate);
-                    list.cost(rate, tokens, &by_model(counts)?).millionths()
+                    list.cost(Money::from_millionths(escrow.cost.rate), counts).millionths()
                 }
                 None => 0,
             };
@@ -58,12 +59,4 @@ impl Used {
             Unit::Money => cost,
         }
     }
-}
-
-fn by_model(counts: &[usage::Usage]) -> Result<Vec<ByModel>, StoreError> {
-    let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
-    let of_each = counts
-        .iter()
-        .map(|count| serde_json::from_str::<Vec<ByModel>>(&count.by_model).map_err(corrupt));
-    Ok(of_each.collect::<Result<Vec<_>, _>>()?.concat())
 }

@@ -58,11 +58,19 @@ struct Minted {
     held: [u64; 2],
     /// The prices that it was minted under; none: its quota was not in money.
     prices: Option<PerModel>,
-    /// By ledgers: with each model, and what is not said with which.
-    counted: BTreeMap<usize, [u64; 3]>,
+    /// By ledgers.
+    counted: BTreeMap<usize, Count>,
     denied: Option<i64>,
     spent: Option<[u64; 2]>,
     overrun: [u64; 2],
+}
+
+/// What a ledger has counted for a token: in all, and with each model, what is not said with which being
+/// the last. A ledger that errs says more by models than in all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    tokens: u64,
+    by_model: [u64; 3],
 }
 
 /// Prices of a million LLM tokens with `m-cheap`, with `m-dear` and with anything else, in millionths.
@@ -73,12 +81,13 @@ const MODELS: [&str; 3] = ["m-cheap", "m-dear", "unheard-of"];
 impl Minted {
     /// In LLM tokens, and in money.
     fn reported(&self) -> [u64; 2] {
-        let sum = |n: usize| self.counted.values().map(|by_model| by_model[n]).sum::<u64>();
+        let sum = |n: usize| self.counted.values().map(|count| count.by_model[n]).sum::<u64>();
         let used = [sum(0), sum(1), sum(2)];
+        let tokens = self.counted.values().map(|count| count.tokens).sum();
         let cost = self.prices.map_or(0, |prices| {
             (0..3).map(|n| used[n] * prices[n]).sum::<u64>().div_ceil(1_000_000)
         });
-        [used.iter().sum(), cost]
+        [tokens, cost]
     }
 }
 
@@ -297,7 +306,8 @@ impl<'s> World<'s> {
             if self.dice.roll(0..3) > 0 {
                 continue;
             }
-            let mut used = one.counted.get(&gateway).copied().unwrap_or_default();
+            let before = one.counted.get(&gateway).copied().unwrap_or_default();
+            let mut used = before.by_model;
             let model = self.dice.roll(0..3) as usize;
             match self.dice.roll(0..8) {
                 0 => {}
@@ -310,9 +320,13 @@ impl<'s> World<'s> {
             let by_model = MODELS.iter().zip(used).take(named).map(|(model, tokens)| {
                 json!({"model": model, "input": tokens / 2, "output": tokens - tokens / 2})
             });
+            let tokens = match self.dice.roll(0..6) {
+                0 => before.tokens + 1,
+                _ => used.iter().sum(),
+            };
             items.push(Counted {
                 jti: one.jti,
-                tokens: used.iter().sum(),
+                tokens,
                 requests: 1,
                 by_model: json!(by_model.collect::<Vec<_>>()).to_string(),
             });
@@ -374,8 +388,8 @@ impl<'s> World<'s> {
                 continue;
             };
             let counted = one.counted.entry(gateway).or_default();
-            if item.tokens > counted.iter().sum() {
-                *counted = by_model(item);
+            if item.tokens > counted.tokens {
+                *counted = count(item);
             }
             let (bound, reported) = (one.spent.unwrap_or(one.held), one.reported());
             let payer = if hour { start.max(one.account.1 + 3600) } else { 0 };
@@ -552,9 +566,10 @@ fn plus(a: [u64; 2], b: [u64; 2]) -> [u64; 2] {
     [a[0] + b[0], a[1] + b[1]]
 }
 
-/// With each model; what is said of none is as dear as what is unheard of.
-fn by_model(item: &Counted) -> [u64; 3] {
+/// What is said of no model is as dear as what is unheard of.
+fn count(item: &Counted) -> Count {
     let said: Vec<ByModel> = serde_json::from_str(&item.by_model).unwrap();
     let of = |n: usize| said.get(n).map_or(0, |one| one.input + one.output);
-    [of(0), of(1), item.tokens - of(0) - of(1)]
+    let rest = item.tokens.saturating_sub(of(0) + of(1)).max(of(2));
+    Count { tokens: item.tokens, by_model: [of(0), of(1), rest] }
 }
