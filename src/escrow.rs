@@ -82,6 +82,17 @@ pub enum Amount {
     Money(Money),
 }
 
+impl Amount {
+    /// Of what.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Tokens(_) => Unit::Tokens,
+            Self::Money(_) => Unit::Money,
+        }
+    }
+}
+
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

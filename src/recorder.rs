@@ -343,7 +343,10 @@ impl Standing {
         }
         let taken = match taken {
             Ok(taken) => taken,
-            Err(why) => return Ok(Settled::Refused(why.into())),
+            Err(why) => {
+                quotas.go_without(&order.approved, &why);
+                return Ok(Settled::Refused(why.into()));
+            }
         };
         let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);

@@ -114,12 +114,6 @@ impl Quotas {
             let most = limit.unwrap_or(u64::MAX);
             let Err(left) = account.of_mut(unit).balance.reserve(asked, most) else { continue };
             (account.tokens, account.money) = before;
-            // It is used up when somebody goes away without: budgets seldom add up to all of it.
-            let allowance = account.of_mut(unit);
-            if limit.is_some() && quota.alerts.contains(&100) && allowance.alerted < 100 {
-                (allowance.quota, allowance.alerted) = (most, 100);
-                self.alerts.push(threshold(account, unit, 100));
-            }
             return Err(exhausted(unit, left, most, asked));
         }
         Ok(Some(Taken { key, quota: quota.clone(), tokens, cost, before }))
@@ -161,6 +155,23 @@ impl Quotas {
             overrun: 0,
             cost,
         });
+    }
+
+    /// Notes that somebody goes away without: it is used up then, because budgets seldom add up to all
+    /// of a quota.
+    pub fn go_without(&mut self, approved: &Approved, why: &NotHeld) {
+        let (NotHeld::Exhausted { quota: most, .. }, Some((quota, _))) = (why, approved.escrow())
+        else {
+            return;
+        };
+        let unit = most.unit();
+        let Some(limit) = quota.limit(unit).filter(|_| quota.alerts.contains(&100)) else { return };
+        let Some(account) = self.accounts.get_mut(&key(approved, quota, self.now)) else { return };
+        let allowance = account.of_mut(unit);
+        if allowance.alerted < 100 {
+            (allowance.quota, allowance.alerted) = (limit, 100);
+            self.alerts.push(threshold(account, unit, 100));
+        }
     }
 
     /// Gives back what was taken last, for a token that there was already.

@@ -101,6 +101,32 @@ async fn n50_a_repeated_mint_takes_nothing_and_a_refused_one_burns_no_key() {
 }
 
 #[tokio::test]
+async fn n50_a_repeated_mint_says_nothing_of_a_quota_that_is_used_up() {
+    let api = Api::start().await;
+    let client = billing(&api, "lifetime").await;
+    let keyed = async |key: &str, tokens: &str| {
+        let request = api.mint_request(&client, &[("budget_tokens", tokens)]);
+        Reply::to(request.header("idempotency-key", key)).await
+    };
+    let percents = async || -> Vec<u64> {
+        let audit = api.read("/v1/audit?action=quota.threshold").await.json();
+        let alerts = audit["items"].as_array().unwrap().iter().rev();
+        alerts.map(|alert| alert["detail"]["percent"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(keyed("a", "20000").await.status, StatusCode::OK);
+    assert_eq!(keyed("b", "50000").await.status, StatusCode::OK);
+    assert_eq!(keyed("b", "50000").await.status, StatusCode::OK, "with 30,000 left");
+    keyed("b", "40000").await.refused(409, "invalid_request");
+    assert_eq!(percents().await, [50]);
+    assert_eq!(keyed("c", "10000").await.status, StatusCode::OK);
+    assert_eq!(percents().await, [50, 80], "which would not be said after 100");
+    for _ in 0..2 {
+        keyed("d", "30000").await.refused(429, "temporarily_unavailable");
+    }
+    assert_eq!(percents().await, [50, 80, 100]);
+}
+
+#[tokio::test]
 async fn n47_a_quota_asks_for_a_budget() {
     let api = Api::start().await;
     let mut terms = terms();
