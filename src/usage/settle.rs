@@ -46,25 +46,33 @@ pub async fn keep_settling(app: &App) {
     }
 }
 
-/// One audience after the other, a slice at a time, so that mints have their turn in between.
+/// One audience after the other; what is wrong with one keeps no other waiting.
 async fn settle_all(app: &App, reading: &mut Reading) -> Result<(), StoreError> {
     reading.go_on(&app.store, clock::now_ms).await?;
     let mut audience = String::new();
     while let Some(next) = escrows::next_audience(&mut app.store.read().await?, &audience).await? {
         audience = next;
-        while !app.shutdown.is_cancelled() {
-            let mut tx = app.store.begin(Lock::Admin).await?;
-            let now = tx.now_ms(clock::now_ms()).await? / 1000;
-            let grace = app.config.ledger_grace.into();
-            let settled = settle(&mut tx, &audience, now, grace, SLICE).await?;
-            tx.commit().await?;
-            let Settled { escrows, forfeited, silent } = settled;
-            metrics::counter!("scrip_escrows_settled_total").increment(escrows);
-            metrics::counter!("scrip_escrows_forfeited_total").increment(forfeited);
-            metrics::counter!("scrip_alerts_total", "of" => "ledger.silent").increment(silent);
-            if escrows < SLICE.into() {
-                break;
-            }
+        if let Err(error) = settle_audience(app, &audience).await {
+            tracing::warn!(%error, audience, "escrows of an audience are not settled");
+        }
+    }
+    Ok(())
+}
+
+/// A slice at a time, so that mints have their turn in between.
+async fn settle_audience(app: &App, audience: &str) -> Result<(), StoreError> {
+    while !app.shutdown.is_cancelled() {
+        let mut tx = app.store.begin(Lock::Admin).await?;
+        let now = tx.now_ms(clock::now_ms()).await? / 1000;
+        let grace = app.config.ledger_grace.into();
+        let settled = settle(&mut tx, audience, now, grace, SLICE).await?;
+        tx.commit().await?;
+        let Settled { escrows, forfeited, silent } = settled;
+        metrics::counter!("scrip_escrows_settled_total").increment(escrows);
+        metrics::counter!("scrip_escrows_forfeited_total").increment(forfeited);
+        metrics::counter!("scrip_alerts_total", "of" => "ledger.silent").increment(silent);
+        if escrows < SLICE.into() {
+            break;
         }
     }
     Ok(())

@@ -257,6 +257,28 @@ async fn an_audience_without_ledgers_is_settled_as_the_policy_says() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_one_audience_keeps_no_other_waiting() {
+    let api = Api::start().await;
+    let gateway = ledger(&api, "acme/gateway", "broken").await;
+    let mut terms = terms();
+    terms["audiences"] = json!(["broken"]);
+    terms["quota"] = json!({"tokens": 100_000, "window": "lifetime"});
+    let broken = api.token(&api.client("acme/broken", terms).await).await;
+    let register = json!({"audience": "broken"});
+    gateway.send(&api, Method::PUT, "/v1/ledgers/gw-1a", &register).await;
+    let mut counts = report("gw-1a", &[(&broken.jti, 1)]);
+    counts["audience"] = json!("broken");
+    let reply = gateway.send(&api, Method::POST, "/v1/usage", &counts).await;
+    assert_eq!(reply.json()["counted"], 1, "{reply:?}");
+    assert_eq!(gateway.retire(&api, "gw-1a").await, StatusCode::NO_CONTENT);
+    api.token(&billing(&api, "spent").await).await;
+    api.sql("UPDATE escrows SET prices = 99 WHERE aud = 'broken'").await;
+    api.sql("UPDATE escrows SET exp = exp - 1000").await;
+    settled_until(&api, [0, 5000, 0, 0, 0]).await;
+    assert_eq!(api.number("SELECT count(*) FROM escrows WHERE settled IS NULL").await, 1);
+}
+
+#[tokio::test]
 async fn a_silent_ledger_is_waited_for_and_then_all_is_spent() {
     let api = Api::start().await;
     let (client, gateway) =
