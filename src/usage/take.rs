@@ -100,6 +100,7 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
 
     let (mut charges, mut over): (Charges, _) = (BTreeMap::new(), Vec::new());
     for mut escrow in held {
+        let is_first = escrow.overrun == 0 && escrow.cost.overrun == 0;
         let mut is_over = false;
         for unit in Unit::ALL {
             let (held, settled) = (escrow.held(unit), escrow.settled_at(unit));
@@ -116,6 +117,7 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
             is_over = true;
         }
         if is_over {
+            charges.entry(escrow.account()).or_default().is_news |= is_first;
             over.push(escrow);
         }
     }
@@ -136,6 +138,9 @@ type Charges = BTreeMap<Key, Charge>;
 struct Charge {
     tokens: Balance,
     money: Balance,
+    /// Whether some token overruns its escrow for the first time: a ledger that reports every second
+    /// shall not page every second.
+    is_news: bool,
 }
 
 impl Charge {
@@ -178,8 +183,8 @@ async fn counted(
     Ok(counted)
 }
 
-/// Charges the accounts and raises an alert for each that was overrun, and for each percentage of a
-/// quota that one has reached by what it pays.
+/// Charges the accounts and raises an alert for each that some token begins to overrun, and for each
+/// percentage of a quota that one has reached by what it pays.
 async fn charge(
     tx: &mut Tx,
     charges: &Charges,
@@ -190,12 +195,14 @@ async fn charge(
     let mut accounts = quotas::lock(tx, &charges.keys().cloned().collect()).await?;
     let mut alerts = Vec::new();
     for account in &mut accounts {
-        let Some(Charge { tokens, money }) = charges.get(&account.key()).copied() else { continue };
+        let Some(Charge { tokens, money, is_news }) = charges.get(&account.key()).copied() else {
+            continue;
+        };
         for (allowance, charge) in [(&mut account.tokens, tokens), (&mut account.money, money)] {
             allowance.balance.overrun(charge.overrun);
             allowance.balance.carry(charge.carried);
         }
-        if tokens.overrun > 0 || money.overrun > 0 {
+        if is_news {
             alerts.push(overrun(account, tokens.overrun, money.overrun, report));
             taken.overruns += 1;
         }

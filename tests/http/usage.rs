@@ -112,6 +112,8 @@ async fn a_report_is_set_and_never_added() {
     assert_eq!(amounts(&api).await, [5000, 0, 0, 300, 300], "1,300 and 4,000 of 5,000");
     gateway.report(&api, "gw-1b", &[(&token, 4000)]).await;
     assert_eq!(amounts(&api).await, [5000, 0, 0, 300, 300]);
+    gateway.report(&api, "gw-1a", &[(&token, 1350)]).await;
+    assert_eq!(amounts(&api).await, [5000, 0, 0, 350, 350], "that it goes on is no news");
 
     let alerts = api.read("/v1/audit?action=quota.overrun").await.json();
     let alert = &alerts["items"][0];
