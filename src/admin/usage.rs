@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::Problem;
 use crate::escrow::{Allowance, Unit, Window};
 use crate::publish::malformed;
-use crate::store::quotas::{self, Account, By, Filter};
+use crate::store::quotas::{self, Account, By, Filter, Listed};
 use crate::strict::Query;
 
 /// The scope that this needs: whoever reports usage need not see everybody's.
@@ -67,7 +67,9 @@ pub async fn list(
     let mut session = app.store.read().await?;
     let rows = quotas::list(&mut session, by, filter, after, page.limit()).await?;
     let items = rows.iter().map(|row| show_one(row, by)).collect();
-    let last = rows.last().map(|row| format!("{}:{}:{}", row.starts, row.window, row.client));
+    let last = rows.last().map(|Listed { account, .. }| {
+        format!("{}:{}:{}", account.starts, account.window, account.client)
+    });
     Ok(Json(page.reply(items, last)))
 }
 
@@ -81,30 +83,31 @@ fn cursor(text: &str) -> Result<(i64, &str, Window), Problem> {
 }
 
 /// `quota` is as the last mint had it: null where a window has so far only paid for an earlier one, or
-/// the unit is not limited. `money` is null where none was ever escrowed.
-fn show_one(account: &Account, by: By) -> Value {
-    let Account { client, window, starts, tenant, .. } = account;
+/// the unit is not limited, and so is `left`. `money` is null where none was ever escrowed.
+fn show_one(listed: &Listed, by: By) -> Value {
+    let Account { client, window, starts, tenant, money, .. } = &listed.account;
     let ends = window.next(*starts);
     let mut shown = json!({
         "client": (by == By::Client).then_some(client), "tenant": tenant, "window": window,
         "starts": ends.map(|_| rfc3339(*starts)), "ends": ends.map(rfc3339),
     });
-    let tokens = amounts(account, Unit::Tokens);
+    let tokens = amounts(listed, Unit::Tokens);
     for (member, amount) in tokens.as_object().into_iter().flatten() {
         shown[member] = amount.clone();
     }
-    let in_money = account.money != Allowance::default();
-    shown["money"] = in_money.then(|| amounts(account, Unit::Money)).into();
+    let in_money = *money != Allowance::default();
+    shown["money"] = in_money.then(|| amounts(listed, Unit::Money)).into();
     shown
 }
 
-fn amounts(account: &Account, unit: Unit) -> Value {
-    let Allowance { quota, balance, .. } = account.of(unit);
+fn amounts(listed: &Listed, unit: Unit) -> Value {
+    let Allowance { quota, balance, .. } = listed.account.of(unit);
     let limit = Some(*quota).filter(|quota| *quota > 0);
     json!({
         "quota": limit.map(|quota| unit.amount(quota)), "granted": unit.amount(balance.granted),
         "reserved": unit.amount(balance.reserved), "spent": unit.amount(balance.spent),
         "refunded": unit.amount(balance.refunded), "overrun": unit.amount(balance.overrun),
-        "carried": unit.amount(balance.carried), "left": unit.amount(balance.left(*quota)),
+        "carried": unit.amount(balance.carried),
+        "left": listed.left(unit).map(|left| unit.amount(left)),
     })
 }

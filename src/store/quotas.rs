@@ -253,7 +253,40 @@ pub enum By {
     Tenant,
 }
 
+/// An account in a list.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Listed {
+    /// Itself, or the sums of a tenant's.
+    #[sqlx(flatten)]
+    pub account: Account,
+    #[sqlx(try_from = "i64")]
+    tokens_left: u64,
+    #[sqlx(try_from = "i64")]
+    money_left: u64,
+}
+
+impl Listed {
+    /// What is left of the quota, or the sum of what is left of each; `None` where nothing is limited.
+    #[must_use]
+    pub fn left(&self, unit: Unit) -> Option<u64> {
+        let left = match unit {
+            Unit::Tokens => self.tokens_left,
+            Unit::Money => self.money_left,
+        };
+        (self.account.of(unit).quota > 0).then_some(left)
+    }
+}
+
+/// The accounts, each with what is left of it. No integer holds what could be out of one.
+const LEFT: &str = "SELECT *, \
+     CAST(CASE WHEN quota > 0.0 + carried + reserved + spent \
+     THEN quota - carried - reserved - spent ELSE 0 END AS BIGINT) AS tokens_left, \
+     CAST(CASE WHEN money_quota > 0.0 + money_carried + money_reserved + money_spent \
+     THEN money_quota - money_carried - money_reserved - money_spent ELSE 0 END AS BIGINT) \
+     AS money_left FROM quotas";
+
 /// Those that match, of the newest windows first, from behind the (start, client, window) `after` on.
+/// A sum that no integer holds is the largest that there is.
 ///
 /// # Errors
 /// As any statement.
@@ -263,24 +296,33 @@ pub async fn list(
     filter: Filter<'_>,
     after: Option<(i64, &str, Window)>,
     limit: u32,
-) -> Result<Vec<Account>, StoreError> {
+) -> Result<Vec<Listed>, StoreError> {
     let source = match by {
-        By::Client => "quotas".to_owned(),
+        By::Client => LEFT.to_owned(),
         By::Tenant => {
-            let sums = AMOUNTS.map(|column| match column {
-                "alerted" | "money_alerted" => format!("max({column}) AS {column}"),
-                _ => format!("CAST(sum({column}) AS BIGINT) AS {column}"),
-            });
+            let [least, sum] = match from.conn() {
+                Conn::Postgres(_) => ["least", "sum"],
+                // Its `sum` fails beyond an integer; `total` is exact up to 2^53.
+                Conn::Sqlite(_) => ["min", "total"],
+            };
+            let sums =
+                AMOUNTS.iter().chain(&["tokens_left", "money_left"]).map(|column| match *column {
+                    "alerted" | "money_alerted" => format!("max({column}) AS {column}"),
+                    _ => format!(
+                        "CAST({least}({sum}({column}), {}) AS BIGINT) AS {column}",
+                        i64::MAX
+                    ),
+                });
             format!(
-                "(SELECT tenant AS client, period, starts, tenant, {} \
-                 FROM quotas GROUP BY tenant, period, starts)",
-                sums.join(", ")
+                "SELECT tenant AS client, period, starts, tenant, {} \
+                 FROM ({LEFT}) AS each_one GROUP BY tenant, period, starts",
+                sums.collect::<Vec<_>>().join(", ")
             )
         }
     };
     Ok(on!(from, |c| {
-        let mut query = QueryBuilder::new("SELECT * FROM ");
-        query.push(&source).push(" AS accounts WHERE 1 = 1");
+        let mut query = QueryBuilder::new("SELECT * FROM (");
+        query.push(&source).push(") AS accounts WHERE 1 = 1");
         if let Some(client) = filter.client {
             query.push(" AND client = ").push_bind(client);
         }

@@ -13,7 +13,7 @@ use scrip::prices::{ByModel, Money};
 use scrip::recorder::quotas::{NotHeld, Quotas};
 use scrip::store::Tenants;
 use scrip::store::ledgers::{self, Ledger};
-use scrip::store::quotas::{self, By, Filter};
+use scrip::store::quotas::{self, By, Filter, Listed};
 use scrip::store::tokens::{self, Token};
 use scrip::store::verifiers::Verifier;
 use scrip::store::{Lock, acks, escrows, prices};
@@ -544,8 +544,9 @@ impl<'s> World<'s> {
         let found = quotas::list(&mut reader, By::Client, filter, None, 1000).await.unwrap();
         let found: BTreeMap<Account, [Balance; 2]> = found
             .into_iter()
-            .map(|row| {
-                ((row.client.clone(), row.starts), Unit::ALL.map(|unit| row.of(unit).balance))
+            .map(|Listed { account, .. }| {
+                let balances = Unit::ALL.map(|unit| account.of(unit).balance);
+                ((account.client, account.starts), balances)
             })
             .filter(|(_, balances)| *balances != <[Balance; 2]>::default())
             .collect();

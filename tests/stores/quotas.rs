@@ -1,9 +1,9 @@
 use super::{Fresh, HOSTILE, jti};
-use scrip::escrow::{Allowance, Balance, Unreported, Window};
+use scrip::escrow::{Allowance, Balance, Unit, Unreported, Window};
 use scrip::store::Tenants;
 use scrip::store::escrows::{self, Cost, Due, Escrow};
 use scrip::store::ledgers::{self, Ledger};
-use scrip::store::quotas::{self, Account, By, Filter, Key};
+use scrip::store::quotas::{self, Account, By, Filter, Key, Listed};
 use scrip::store::usage::{self, Sum, Usage};
 use scrip::store::{Lock, StoreError, acks, verifiers};
 use scrip_token::Jti;
@@ -15,6 +15,8 @@ on_both![
     replicas_that_share_accounts_do_not_deadlock,
     accounts_are_listed_newest_first_and_forgotten,
     tenants_are_summed_up,
+    what_is_left_is_told_of_limits_only,
+    no_amount_is_too_large_for_a_list,
     an_escrow_comes_back_as_it_was,
     what_is_due_is_taken_by_one,
     what_a_batch_ends_is_due_early,
@@ -131,7 +133,7 @@ async fn accounts_are_listed_newest_first_and_forgotten(store: &Fresh) {
     let mut reader = store.read().await.unwrap();
     let mut listed = async |filter: Filter<'_>, after, limit| -> Vec<u64> {
         let rows = quotas::list(&mut reader, By::Client, filter, after, limit).await.unwrap();
-        rows.iter().map(|row| row.tokens.balance.spent).collect()
+        rows.iter().map(|row| row.account.tokens.balance.spent).collect()
     };
     let all = Filter::default();
     assert_eq!(listed(all, None, 9).await, [4, 2, 1, 8, 16]);
@@ -152,7 +154,60 @@ async fn accounts_are_listed_newest_first_and_forgotten(store: &Fresh) {
     assert_eq!(quotas::prune(&mut tx, 90_000, 9).await.unwrap(), 1);
     assert_eq!(quotas::prune(&mut tx, 90_000, 9).await.unwrap(), 0);
     let left = quotas::list(&mut tx, By::Client, all, None, 9).await.unwrap();
-    assert_eq!(left.iter().map(|row| row.tokens.balance.spent).collect::<Vec<_>>(), [4, 16]);
+    assert_eq!(
+        left.iter().map(|row| row.account.tokens.balance.spent).collect::<Vec<_>>(),
+        [4, 16]
+    );
+}
+
+/// An account of a lifetime with these quotas and so much out, in LLM tokens and in money.
+async fn limit(store: &Fresh, client: &str, tokens: [u64; 2], money: [u64; 2]) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    let key = (client.to_owned(), Window::Lifetime, 0);
+    let mut accounts = quotas::lock(&mut tx, &[key].into()).await.unwrap();
+    let allowance = |[quota, out]: [u64; 2]| {
+        let (carried, reserved) = (out / 2, out / 4);
+        let spent = out - carried - reserved;
+        let balance = Balance { carried, reserved, spent, ..Balance::default() };
+        Allowance { quota, alerted: 0, balance }
+    };
+    (accounts[0].tokens, accounts[0].money) = (allowance(tokens), allowance(money));
+    quotas::put_many(&mut tx, &accounts).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// What is left by client or by tenant, in order of their names.
+async fn left(store: &Fresh, by: By) -> Vec<[Option<u64>; 2]> {
+    let mut reader = store.read().await.unwrap();
+    let rows = quotas::list(&mut reader, by, Filter::default(), None, 9).await.unwrap();
+    rows.iter().rev().map(|row| Unit::ALL.map(|unit| row.left(unit))).collect()
+}
+
+async fn what_is_left_is_told_of_limits_only(store: &Fresh) {
+    limit(store, "acme/both", [1000, 600], [70, 70]).await;
+    limit(store, "acme/lowered", [1000, 1001], [0, 500]).await;
+    limit(store, "acme/money", [0, 5000], [90, 40]).await;
+    limit(store, "beta/free", [0, 7], [0, 0]).await;
+    let by_client = [[Some(400), Some(0)], [Some(0), None], [None, Some(50)], [None, None]];
+    assert_eq!(left(store, By::Client).await, by_client);
+    assert_eq!(left(store, By::Tenant).await, [[Some(400), Some(50)], [None, None]]);
+}
+
+async fn no_amount_is_too_large_for_a_list(store: &Fresh) {
+    let most = i64::MAX.unsigned_abs();
+    for client in ["acme/a", "acme/b"] {
+        spend(store, client, Window::Day, 86_400, 1).await;
+        limit(store, client, [most; 2], [most; 2]).await;
+        let all = "carried = 9223372036854775807, reserved = 9223372036854775807, \
+                   spent = 9223372036854775807, money_carried = 9223372036854775807";
+        store.sql(&format!("UPDATE quotas SET {all} WHERE period = 'lifetime'")).await;
+    }
+    assert_eq!(left(store, By::Client).await[..2], [[Some(0); 2]; 2]);
+    let mut reader = store.read().await.unwrap();
+    let rows = quotas::list(&mut reader, By::Tenant, Filter::default(), None, 9).await.unwrap();
+    let spent: Vec<u64> = rows.iter().map(|row| row.account.tokens.balance.spent).collect();
+    assert_eq!(spent, [2, most], "the others are exact");
+    assert_eq!(rows[1].account.money.quota, most);
 }
 
 async fn tenants_are_summed_up(store: &Fresh) {
@@ -161,7 +216,10 @@ async fn tenants_are_summed_up(store: &Fresh) {
     let rows = quotas::list(&mut reader, By::Tenant, Filter::default(), None, 9).await.unwrap();
     let shown: Vec<_> = rows
         .iter()
-        .map(|row| (row.client.as_str(), row.window, row.tokens.quota, row.tokens.balance.spent))
+        .map(|Listed { account, .. }| {
+            let Allowance { quota, balance, .. } = account.tokens;
+            (account.client.as_str(), account.window, quota, balance.spent)
+        })
         .collect();
     let expected = [
         ("acme", Window::Hour, 40, 4),
@@ -170,15 +228,16 @@ async fn tenants_are_summed_up(store: &Fresh) {
         ("acme", Window::Lifetime, 160, 16),
     ];
     assert_eq!(shown, expected);
-    for row in &rows {
-        assert_eq!(row.money.quota, row.tokens.quota * 2);
-        assert_eq!(row.money.balance.spent, row.tokens.balance.spent * 2);
+    for Listed { account: Account { tokens, money, .. }, .. } in &rows {
+        assert_eq!(money.quota, tokens.quota * 2);
+        assert_eq!(money.balance.spent, tokens.balance.spent * 2);
     }
-    assert_eq!((rows[2].tokens.alerted, rows[2].money.alerted), (2, 4), "the highest, not the sum");
+    let Account { tokens, money, .. } = &rows[2].account;
+    assert_eq!((tokens.alerted, money.alerted), (2, 4), "the highest, not the sum");
     let after = Some((86_400, "acme-2", Window::Day));
     let tenant = Filter { tenants: Tenants::One("acme"), ..Filter::default() };
     let rows = quotas::list(&mut reader, By::Tenant, tenant, after, 1).await.unwrap();
-    assert_eq!((rows.len(), rows[0].tokens.balance.spent), (1, 3));
+    assert_eq!((rows.len(), rows[0].account.tokens.balance.spent), (1, 3));
 }
 
 pub fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
