@@ -13,6 +13,7 @@ use scrip_token::deny::{Batch, Entry, MAX_BATCH_ENTRIES, OBJECT_VERSION};
 use scrip_token::{Claims, Digest, Jti, Typ};
 use tokio::sync::watch;
 
+use self::epoch::Continuity;
 use crate::clock;
 use crate::signer::{self, Purpose, Signer, SignerError};
 use crate::store::installation::{self, Installation};
@@ -110,7 +111,8 @@ impl DenyList {
         // Known first: what is committed in between makes the row newer, never older.
         let known = self.witness.known();
         let row = installation::read(session).await?.ok_or(PublishError::NotSetUp)?;
-        epoch::shown(session, &row, &known).await?.then_some(row).ok_or(PublishError::Lost)
+        let found = epoch::continuity(session, &row, &known).await?;
+        (found == Continuity::Shown).then_some(row).ok_or(PublishError::Lost)
     }
 
     /// The same, and nobody else numbers anything until the transaction ends.
@@ -120,7 +122,8 @@ impl DenyList {
     pub async fn lock(&self, tx: &mut Tx) -> Result<Installation, PublishError> {
         let known = self.witness.known();
         let row = installation::lock(tx).await?.ok_or(PublishError::NotSetUp)?;
-        epoch::shown(tx, &row, &known).await?.then_some(row).ok_or(PublishError::Lost)
+        let found = epoch::continuity(tx, &row, &known).await?;
+        (found == Continuity::Shown).then_some(row).ok_or(PublishError::Lost)
     }
 
     /// Appends entries within a transaction that holds `Lock::Revoke`, in as many batches as it

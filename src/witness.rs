@@ -63,9 +63,15 @@ impl Testimony {
         }))
     }
 
+    /// Up to where it knows what was published. Epochs are UUIDv7s, and so in order of time.
+    #[must_use]
+    pub fn place(&self) -> (&str, i64) {
+        (&self.epoch, self.seq)
+    }
+
     /// Adds what another one knows; nothing is taken back.
     pub fn add(&mut self, other: Self) {
-        if (&self.epoch, self.seq) < (&other.epoch, other.seq) {
+        if self.place() < other.place() {
             (self.epoch, self.seq, self.head) = (other.epoch, other.seq, other.head);
         }
         if self.keys < other.keys {

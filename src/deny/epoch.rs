@@ -26,37 +26,62 @@ use crate::{clock, random};
 /// out for them: followers that have them take in nothing lower.
 const UNSEEN: i64 = 64;
 
-/// Whether the database has all that is `known` to have been published. An epoch that began later
-/// has made up for whatever was lost before it.
+/// Whether a database is the one that something was published from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Continuity {
+    /// It has all of it, or has begun a later epoch, which made up for whatever was lost before.
+    Shown,
+    /// It has gone on since, for longer than heads are kept. All that was revoked by then is over,
+    /// but for keys, which it has; of what came after, this knows nothing.
+    Forgotten,
+    /// It has not.
+    Lost,
+}
+
+/// Whether the database has all that is `known` to have been published.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn shown(
+pub async fn continuity(
     session: &mut impl Session,
     row: &Installation,
     known: &Testimony,
-) -> Result<bool, StoreError> {
+) -> Result<Continuity, StoreError> {
+    let shown = |is_shown| if is_shown { Continuity::Shown } else { Continuity::Lost };
     if row.keys_version < known.keys || row.epoch < known.epoch {
-        return Ok(false);
+        return Ok(Continuity::Lost);
     }
     if row.epoch > known.epoch {
-        // A key that was revoked since would sign on.
-        let keys = signer::keys(session).await?;
-        let revoked = |key: &signer::Key| known.revoked.contains(&key.jwk.kid);
-        return Ok(keys.iter().filter(|key| revoked(key)).all(|key| key.revoked_at.is_some()));
+        return Ok(shown(has_revoked(session, &known.revoked).await?));
     }
     if row.seq == known.seq {
-        return Ok(row.head == known.head);
+        return Ok(shown(row.head == known.head));
     }
     if known.seq == 0 {
-        return Ok(true);
+        return Ok(Continuity::Shown);
     }
-    let there = deny_batches::one(session, &row.epoch, known.seq).await?;
-    Ok(there.is_some_and(|batch| batch.head == known.head))
+    match deny_batches::one(session, &row.epoch, known.seq).await? {
+        Some(batch) => Ok(shown(batch.head == known.head)),
+        None if row.seq > known.seq && has_revoked(session, &known.revoked).await? => {
+            Ok(Continuity::Forgotten)
+        }
+        None => Ok(Continuity::Lost),
+    }
+}
+
+/// Whether none of these keys signs on.
+async fn has_revoked(
+    session: &mut impl Session,
+    kids: &BTreeSet<String>,
+) -> Result<bool, StoreError> {
+    let keys = signer::keys(session).await?;
+    let mut named = keys.iter().filter(|key| kids.contains(&key.jwk.kid));
+    Ok(named.all(|key| key.revoked_at.is_some()))
 }
 
 /// At start: goes on where the database has what every witness saw, and begins an epoch where it
-/// has not. Without any witness Postgres is believed; an embedded database in which something was
+/// has not. A witness that was left behind long ago is passed over as long as another one has seen
+/// more. Without any witness Postgres is believed; an embedded database in which something was
 /// revoked is not.
 ///
 /// # Errors
@@ -71,8 +96,14 @@ pub async fn resume(
     if witnesses.is_empty() && store.is_embedded() && row.seq > 0 {
         begin(store, list, None, Cause::NoWitness).await?;
     }
+    let furthest = witnesses.iter().map(Testimony::place).max();
     for witness in witnesses {
-        if !shown(&mut session, &row, witness).await? {
+        let has_gone_on = match continuity(&mut session, &row, witness).await? {
+            Continuity::Shown => true,
+            Continuity::Forgotten => furthest > Some(witness.place()),
+            Continuity::Lost => false,
+        };
+        if !has_gone_on {
             begin(store, list, Some(witness), Cause::Lost).await?;
             break;
         }
@@ -133,16 +164,11 @@ pub async fn contradicted(
         ..list.witness().known()
     };
     let row = installation::read(&mut session).await?.ok_or(PublishError::NotSetUp)?;
-    if shown(&mut session, &row, &seen).await? {
-        return Ok(Evidence::Known);
+    match continuity(&mut session, &row, &seen).await? {
+        Continuity::Shown => return Ok(Evidence::Known),
+        Continuity::Forgotten => return Ok(Evidence::Forgotten),
+        Continuity::Lost => drop(session),
     }
-    if row.epoch == seen.epoch
-        && row.seq > seen.seq
-        && deny_batches::one(&mut session, &row.epoch, seen.seq).await?.is_none()
-    {
-        return Ok(Evidence::Forgotten);
-    }
-    drop(session);
     begin(store, list, Some(&seen), Cause::Evidence).await?;
     list.attest_keys(store).await?;
     Ok(Evidence::Begun)
@@ -213,7 +239,7 @@ async fn begin(
     let row = installation::lock(&mut tx).await?.ok_or(PublishError::NotSetUp)?;
     let mut known = list.witness().known();
     if let Some(missing) = missing {
-        if shown(&mut tx, &row, missing).await? {
+        if continuity(&mut tx, &row, missing).await? == Continuity::Shown {
             return Ok(());
         }
         known.add(missing.clone());

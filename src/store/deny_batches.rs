@@ -121,8 +121,9 @@ pub async fn prune_to_heads(tx: &mut Tx, before: i64, limit: u32) -> Result<u64,
     slice(tx, sql, before, limit).await
 }
 
-/// Forgets batches made before `before` (seconds), heads and all, `limit` at most; says how many.
-/// The last one of the installation stays.
+/// Forgets batches, heads and all, that others followed before `before` (seconds), `limit` at most;
+/// says how many. The last one of the installation stays: until it is followed, nobody knows a later
+/// one.
 ///
 /// # Errors
 /// As any statement.
@@ -130,6 +131,7 @@ pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreErr
     let sql = "DELETE FROM deny_batches WHERE (epoch, seq) IN \
                (SELECT b.epoch, b.seq FROM deny_batches b WHERE b.at < $1 AND NOT EXISTS \
                (SELECT 1 FROM installation i WHERE i.epoch = b.epoch AND i.seq = b.seq) \
-               ORDER BY b.at LIMIT $2)";
+               AND NOT EXISTS (SELECT 1 FROM deny_batches n WHERE n.epoch = b.epoch \
+               AND n.seq = b.seq + 1 AND n.at >= $1) ORDER BY b.at LIMIT $2)";
     slice(tx, sql, before, limit).await
 }

@@ -11,6 +11,7 @@ on_both![
     batches_follow_each_other,
     a_page_of_batches_is_bounded_in_bytes,
     n76_batches_shrink_to_heads_and_the_last_one_stays,
+    n76_a_head_is_kept_while_what_followed_it_is_young,
     entries_come_back_in_order,
     a_cut_is_the_latest_that_still_stands,
     n76_entries_are_pruned_when_they_are_over,
@@ -93,6 +94,19 @@ async fn n76_batches_shrink_to_heads_and_the_last_one_stays(store: &Fresh) {
     assert_eq!(deny_batches::prune(&mut tx, 99, 9).await.unwrap(), 1);
     assert_eq!(deny_batches::prune(&mut tx, 99, 9).await.unwrap(), 0);
     assert_eq!(deny_batches::after(&mut tx, EPOCH, 0, 9).await.unwrap(), [batch(3)]);
+}
+
+async fn n76_a_head_is_kept_while_what_followed_it_is_young(store: &Fresh) {
+    let mut tx = store.begin(Lock::Admin).await.unwrap();
+    installation::create(&mut tx, &numbering(3)).await.unwrap();
+    for (seq, at) in [(1, 1), (2, 1), (3, 50)] {
+        deny_batches::insert(&mut tx, &Batch { at, ..batch(seq) }).await.unwrap();
+    }
+    // Until the third came, the second was the last: nobody could know any later one.
+    assert_eq!(deny_batches::prune(&mut tx, 50, 9).await.unwrap(), 1);
+    assert!(deny_batches::one(&mut tx, EPOCH, 2).await.unwrap().is_some());
+    assert_eq!(deny_batches::prune(&mut tx, 51, 9).await.unwrap(), 1);
+    assert!(deny_batches::one(&mut tx, EPOCH, 2).await.unwrap().is_none());
 }
 
 fn entry(seq: i64, ord: i64, subject: &str, before: Option<i64>, until: Option<i64>) -> Entry {

@@ -4,7 +4,7 @@ use super::Fresh;
 use scrip::bootstrap::bootstrap;
 use scrip::clock;
 use scrip::config::Config;
-use scrip::deny::epoch::{Evidence, contradicted, renew, resume};
+use scrip::deny::epoch::{Continuity, Evidence, continuity, contradicted, renew, resume};
 use scrip::deny::{DenyList, Position, PublishError};
 use scrip::signer::{self, Purpose, Signer, generate};
 use scrip::store::{Lock, deny_batches, deny_entries, installation};
@@ -20,6 +20,8 @@ on_both!(
     n78_evidence_that_proves_nothing_changes_nothing,
     n96_several_that_find_the_same_begin_one_epoch,
     a_database_that_lost_a_batch_is_given_no_other,
+    a_replica_that_was_away_for_long_begins_no_epoch,
+    a_place_that_is_forgotten_shows_nothing_by_itself,
 );
 
 async fn a_batch_that_the_database_should_have_begins_an_epoch(fresh: &Fresh) {
@@ -145,6 +147,52 @@ async fn a_database_that_lost_a_batch_is_given_no_other(fresh: &Fresh) {
     assert_eq!(set_up.row().await, row);
 }
 
+async fn a_replica_that_was_away_for_long_begins_no_epoch(fresh: &Fresh) {
+    let set_up = SetUp::of(fresh).await;
+    let (here, gone) = (set_up.list().await, set_up.list().await);
+    set_up.revoke(&here, jti(1)).await;
+    gone.attest(&(&set_up.row().await).into()).await.unwrap();
+    drop(gone);
+    set_up.revoke(&here, jti(2)).await;
+    set_up.revoke(&here, jti(3)).await;
+    set_up.forget_what_is_old().await;
+    let row = set_up.row().await;
+
+    let list = set_up.list().await;
+    let (_place, witnesses) = Place::take(&set_up.config.keys_dir).unwrap();
+    assert_eq!(witnesses.iter().map(|one| one.seq).collect::<Vec<_>>(), [3, 1]);
+    resume(&fresh.store, &list, &witnesses).await.unwrap();
+    assert_eq!(set_up.row().await, row, "somebody knows of all that came after");
+}
+
+async fn a_place_that_is_forgotten_shows_nothing_by_itself(fresh: &Fresh) {
+    let set_up = SetUp::of(fresh).await;
+    let list = set_up.list().await;
+    set_up.revoke(&list, jti(1)).await;
+    let first = list.witness().known();
+    set_up.revoke(&list, jti(2)).await;
+    set_up.revoke(&list, jti(3)).await;
+    set_up.forget_what_is_old().await;
+    let row = set_up.row().await;
+
+    // What was revoked for ever is never too old: a database that does not say so has lost it.
+    let revoked = Testimony { revoked: [set_up.kid(Purpose::Token).await].into(), ..first.clone() };
+    let ahead = Testimony { keys: row.keys_version + 1, ..first.clone() };
+    for (witness, found) in [
+        (&first, Continuity::Forgotten),
+        (&revoked, Continuity::Lost),
+        (&ahead, Continuity::Lost),
+        (&list.witness().known(), Continuity::Shown),
+    ] {
+        let mut session = fresh.store.read().await.unwrap();
+        let judged = continuity(&mut session, &row, witness).await.unwrap();
+        assert_eq!(judged, found, "{witness:?}");
+    }
+
+    resume(&fresh.store, &list, &[first]).await.unwrap();
+    assert!(set_up.row().await.epoch > row.epoch, "nobody knows of what came after");
+}
+
 /// An installation on a database of its own.
 pub struct SetUp<'f> {
     fresh: &'f Fresh,
@@ -211,6 +259,13 @@ impl<'f> SetUp<'f> {
         }
         let sql = format!("UPDATE installation SET seq = {}, head = {head}", seq - 1);
         self.fresh.sql(&sql).await;
+    }
+
+    /// As upkeep leaves it when all that there is has been there for long.
+    async fn forget_what_is_old(&self) {
+        let mut tx = self.fresh.store.begin(Lock::Admin).await.unwrap();
+        deny_batches::prune(&mut tx, i64::MAX, 100).await.unwrap();
+        tx.commit().await.unwrap();
     }
 }
 
