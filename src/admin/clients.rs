@@ -193,7 +193,8 @@ pub async fn change(
     let mut tx = revoking::begin(&app, cuts).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     if let Some(first) = change.answered(&mut tx).await? {
-        return Ok(answer(StatusCode::OK, first, None));
+        drop(tx);
+        return repeated(&app, first).await;
     }
     let before = locked(&mut tx, &id, &clients::Change::default()).await?;
     // Taking a stronger policy away is touching it too: whoever may rotate the secret of what is left
@@ -222,7 +223,8 @@ pub async fn change(
     let outlook = Outlook::of_one(&mut tx, &client).await?;
     let reply = show_one(&client, &outlook, versions.as_ref(), now_ms);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
-        return Ok(answer(StatusCode::OK, first, None));
+        drop(tx);
+        return repeated(&app, first).await;
     }
     let asked: Value = read(&body)?;
     let event = change.event("client.change", "done", &id).detail(&asked);
@@ -255,7 +257,8 @@ pub async fn rotate(
 
     let mut session = app.store.read().await?;
     if let Some(first) = change.answered(&mut session).await? {
-        return Ok(answer(StatusCode::OK, first, None));
+        drop(session);
+        return repeated(&app, first).await;
     }
     let client = existing(&mut session, &id).await?;
     may_touch(&app, &change, &mut session, &client).await?;
@@ -309,7 +312,8 @@ pub async fn rotate(
     let outlook = Outlook::of_one(&mut tx, &client).await?;
     let reply = show_one(&client, &outlook, Some(&known(&rows)), now_ms);
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
-        return Ok(answer(StatusCode::OK, first, None));
+        drop(tx);
+        return repeated(&app, first).await;
     }
     let detail = json!({"revoke": rotation.revoke, "credentials": reply["credentials"]});
     let event = change.event("client.rotate", "done", &id).detail(&detail);
@@ -340,6 +344,8 @@ pub async fn delete(
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let client = clients::by_id(&mut tx, id.as_str()).await?.ok_or_else(unknown)?;
     if client.deleted.is_some() {
+        drop(tx);
+        revoking::attest(&app).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     may_touch(&app, &change, &mut tx, &client).await?;
@@ -415,6 +421,12 @@ async fn refresh(app: &App, client: &Client, id: &QualifiedName) {
     if let Some(vault) = app.vault.as_ref().filter(|_| client.source == VAULT) {
         vault.refresh([id.clone()]).await;
     }
+}
+
+/// The first answer to what may have killed tokens.
+async fn repeated(app: &App, first: Value) -> Result<Response, Problem> {
+    revoking::attest(app).await?;
+    Ok(answer(StatusCode::OK, first, None))
 }
 
 fn answer(status: StatusCode, mut body: Value, secret: Option<&SecretString>) -> Response {

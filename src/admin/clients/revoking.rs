@@ -6,7 +6,7 @@ use scrip_token::deny;
 use crate::admin::Change;
 use crate::app::App;
 use crate::clock;
-use crate::deny::Appended;
+use crate::deny::{Appended, Position};
 use crate::error::Problem;
 use crate::revoke::{Draft, Grounds, Selector, Target, enact};
 use crate::store::credentials::Credential;
@@ -77,4 +77,11 @@ pub(super) async fn acknowledge(app: &App, appended: Option<Appended>) -> Result
         app.deny.acknowledge(appended).await?;
     }
     Ok(())
+}
+
+/// Whoever hears that it was done before hears an acknowledgement too: returns when there is a witness
+/// of all that was published, whoever committed it.
+pub(super) async fn attest(app: &App) -> Result<(), Problem> {
+    let row = app.deny.row(&mut app.store.read_reserved().await?).await?;
+    Ok(app.deny.acknowledge(Position::from(&row).into()).await?)
 }

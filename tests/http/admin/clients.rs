@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::service::Installation;
@@ -202,6 +202,66 @@ async fn disabling_and_deleting_stop_a_client_at_once() {
         let refused = api.write(method, "/v1/clients/ops/admin", &body).await;
         refused.problem(400, "invalid-request");
     }
+}
+
+#[tokio::test]
+async fn disabling_and_revoking_at_once_is_one_transaction() {
+    let api = Api::start().await;
+    let (client, witness) = (api.billing().await, api.verifier().await);
+    let token = api.token(&client).await;
+    let body = json!({"enabled": false, "revoke": true});
+    let both = async || api.write(Method::PATCH, BILLING, &body).await;
+
+    api.sql(
+        "CREATE TRIGGER broken BEFORE INSERT ON audit WHEN NEW.action = 'client.change' \
+         BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    .await;
+    let failed = both().await;
+    assert!(failed.status.is_server_error() || failed.status == StatusCode::CONFLICT, "{failed:?}");
+    assert!(api.is_active(&witness, &token.jwt).await, "neither has happened");
+    api.token(&client).await;
+    api.sql("DROP TRIGGER broken").await;
+
+    assert_eq!(both().await.json()["enabled"], false);
+    api.mint(&client, &[]).await.refused(401, "invalid_client");
+    assert!(!api.is_active(&witness, &token.jwt).await);
+    let revoked = api.read("/v1/revocations").await.json();
+    assert_eq!(revoked["items"].as_array().unwrap().len(), 1, "{revoked}");
+    assert_eq!(revoked["items"][0]["selector"]["client"], "acme/billing");
+    api.write(Method::PATCH, BILLING, &json!({"enabled": true})).await;
+    assert!(!api.is_active(&witness, &token.jwt).await, "what was revoked stays so");
+    assert!(api.is_active(&witness, &api.token(&client).await.jwt).await);
+}
+
+#[tokio::test]
+async fn what_no_witness_was_kept_of_is_not_acknowledged_by_asking_again() {
+    let api = Api::start().await;
+    api.billing().await;
+    let keyed = |method: Method, path: &str, body: Value| {
+        let request = api.request(method, path).bearer_auth(&api.bearer).json(&body);
+        request.header("Idempotency-Key", "once")
+    };
+    let rotate = format!("{BILLING}/rotate");
+    // A folder stands where the file is to be written: root is refused that as well.
+    let obstacle = api.installation.folder.path().join("keys").join("witness-1.new");
+    for ask in [
+        &|| keyed(Method::POST, &rotate, json!({"revoke": true})),
+        &|| keyed(Method::PATCH, BILLING, json!({"enabled": false, "revoke": true})),
+        &|| api.request(Method::DELETE, BILLING).bearer_auth(&api.bearer),
+    ] as [&dyn Fn() -> RequestBuilder; 3]
+    {
+        std::fs::create_dir(&obstacle).unwrap();
+        for _ in 0..2 {
+            let refused = Reply::to(ask()).await;
+            assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
+            assert!(refused.body.contains("took effect"), "{refused:?}");
+        }
+        std::fs::remove_dir(&obstacle).unwrap();
+        let done = Reply::to(ask()).await;
+        assert!(done.status.is_success(), "{done:?}");
+    }
+    assert_eq!(api.number("SELECT count(*) FROM revocations").await, 3, "each was done once");
 }
 
 #[tokio::test]
