@@ -41,6 +41,7 @@ pub use inbox::NotTaken;
 pub(crate) use request::is_name;
 pub(crate) use roll::REMEMBERED;
 pub use settle::{enforced, settle};
+pub(crate) use sightings::AGAIN;
 pub use sightings::{Sighting, Sightings};
 
 /// Most revocations that wait for receipts at once; beyond it they are answered with what is known.

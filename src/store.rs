@@ -34,6 +34,7 @@ pub mod policies;
 pub mod prices;
 pub mod quotas;
 pub mod rate_grants;
+pub mod readers;
 pub mod revocations;
 pub mod sightings;
 pub mod signing_keys;

@@ -25,7 +25,7 @@ use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::{self, Lock, StoreError, acks, audit, client_addresses, clients, credentials};
 use crate::store::{deny_batches, deny_entries, escrows, idempotency, keys_documents, ledgers};
-use crate::store::{outbox, partitions, quotas, rate_grants, sightings, tokens};
+use crate::store::{outbox, partitions, quotas, rate_grants, readers, sightings, tokens};
 use crate::store::{usage as counts, verifiers};
 use crate::usage;
 use crate::vault::Ended;
@@ -182,6 +182,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
             verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
             sightings::prune(&mut tx, now - REMEMBERED, SLICE).await?,
+            readers::prune(&mut tx, now - REMEMBERED, SLICE).await?,
             outbox::prune(&mut tx, now * 1000 - KEPT, SLICE).await?,
             rate_grants::prune(&mut tx, now * 1000 - rates::FORGOTTEN, SLICE).await?,
             escrows::prune(&mut tx, now - kept(app), SLICE).await?,

@@ -59,7 +59,7 @@ pub(super) struct LocalCopy {
     /// Where to keep the deny list, for a start while the service is away
     #[arg(long, value_name = "DIR", requires = "follow")]
     state_dir: Option<PathBuf>,
-    /// Acknowledge what is enforced under this name [default: nobody is told]
+    /// Follow and acknowledge what is enforced under this name, one for each process [default: nobody is told]
     #[arg(long, value_name = "NAME", requires = "follow")]
     verifier: Option<String>,
     #[command(flatten)]

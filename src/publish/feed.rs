@@ -10,21 +10,37 @@ pub use batches::batches;
 pub use snapshot::{blob, snapshot};
 pub use stream::stream;
 
+use super::malformed;
 use crate::app::App;
 use crate::caller::{Means, operator};
-use crate::error::Problem;
-use crate::receipts::Sighting;
+use crate::error::{Failure, Problem};
+use crate::receipts::{Sighting, is_name};
 use crate::router::Arrival;
 use crate::store::{Store, StoreError, deny_batches, installation};
 
 /// Most batches in one reply, and read at once for a stream.
 const MAX_BATCHES: u32 = 256;
 
-async fn follower(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<(), Problem> {
+/// Who reads the feed, and in the name of which verifier; nobody reads it unseen.
+async fn follower(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<Sighting, Problem> {
     let means = Means::TokenOrSecret;
     let by = operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
-    app.sightings.note(Sighting::Feed(by.everywhere()?.client));
-    Ok(())
+    let reader = Sighting::Feed(by.everywhere()?.client, verifier(headers)?);
+    if !app.sightings.note(reader.clone()) {
+        return Err(Problem(Failure::unavailable("too many begin to follow at once", 1)));
+    }
+    Ok(reader)
+}
+
+/// The verifier that will acknowledge what is read.
+fn verifier(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("x-scrip-verifier").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let name = value.to_str().unwrap_or_default();
+    if values.next().is_some() || !is_name(name) {
+        return Err(malformed("X-Scrip-Verifier is 1 to 64 of a-z, 0-9, `.` and `-`, once"));
+    }
+    Ok(Some(name.to_owned()))
 }
 
 /// Some of the batches that follow a place in the feed.

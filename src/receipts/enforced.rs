@@ -16,10 +16,10 @@
 //! * `AllowFor` is a promise to go on without information. It is not held against the token's life:
 //!   such a verifier counts as refusing when the token's life is over. A key's entry has no end; there
 //!   the freshness contract is all there is.
-//! * Whoever **does not acknowledge** may never hear of it: readers of the plain JWKS, clients that read
-//!   the feed and are silent, and everybody while no verifier is known at all. Only the end of the
-//!   token's life stops them; for a key, nothing that is known here does. A verifier is known from its
-//!   first acknowledgement on, and one that shares a client with others is not missed before.
+//! * Whoever **does not acknowledge** may never hear of it: readers of the plain JWKS, readers of the feed
+//!   that give no name, or the name of a verifier that is not known (yet), whoever was one verifier too
+//!   many, and everybody while no verifier is known at all. Only the end of the token's life stops them;
+//!   for a key, nothing that is known here does. Of two processes under one name, one is not missed.
 
 use chrono::{DateTime, SecondsFormat};
 use scrip_token::limits::LEEWAY;

@@ -5,7 +5,7 @@
 //! every 250 ms; what it sends sooner waits for that.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock;
 use crate::store::installation::{self, Installation};
 use crate::store::verifiers::{self, Verifier};
-use crate::store::{Lock, Store, StoreError, Tx, acks, deny_batches};
+use crate::store::{Lock, Store, StoreError, Tx, acks, deny_batches, sightings};
 
 /// Most verifiers in one commit.
 const MAX_GROUP: usize = 1000;
@@ -26,7 +26,7 @@ const MAX_QUEUE: usize = 8192;
 const SPACING: Duration = Duration::from_millis(250);
 /// Most verifiers that one client may have, and most there may be: each is named in the answer to every
 /// revocation. A client that makes up names fills its own share only.
-const MOST_OF_CLIENT: i64 = 1000;
+pub(super) const MOST_OF_CLIENT: i64 = 1000;
 const MOST: i64 = 10_000;
 
 /// Why an acknowledgement does not count.
@@ -164,7 +164,7 @@ async fn commit(store: &Store, acks: &[Ack]) -> Result<Vec<Result<(), NotTaken>>
     let mut tx = store.begin(Lock::Feed).await?;
     let mut known = Known::read(&mut tx, acks).await?;
     let (mut said, mut moved) = (Vec::new(), Vec::new());
-    let settled = acks
+    let settled: Vec<_> = acks
         .iter()
         .map(|ack| {
             let Some(standing) = known.settle(ack)? else { return Ok(()) };
@@ -177,6 +177,11 @@ async fn commit(store: &Store, acks: &[Ack]) -> Result<Vec<Result<(), NotTaken>>
         .collect();
     verifiers::put_many(&mut tx, &said).await?;
     acks::insert_many(&mut tx, &moved).await?;
+    // Whoever is not remembered verifies all the same.
+    let full = acks.iter().zip(&settled).filter(|(_, s)| matches!(s, Err(NotTaken::Full(_))));
+    for client in full.map(|(ack, _)| &ack.verifier.client).collect::<BTreeSet<_>>() {
+        sightings::note(&mut tx, "feed", client, known.now_ms / 1000).await?;
+    }
     tx.commit().await?;
     Ok(settled)
 }

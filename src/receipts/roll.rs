@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::clock;
 use crate::latest::Latest;
 use crate::store::verifiers::{self, Verifier};
-use crate::store::{self, Store, StoreError, installation, sightings};
+use crate::store::{self, Store, StoreError, installation, readers, sightings};
 
 /// How long a verifier is remembered, and whoever was seen. Seconds.
 pub(crate) const REMEMBERED: i64 = 7 * 86_400;
@@ -34,12 +34,14 @@ impl Roll {
         let mut session = store.read_reserved().await?;
         let now_ms = store::now_ms(&mut session, clock::now_ms()).await?;
         let feed = installation::read(&mut session).await?.ok_or(StoreError::NotMigrated)?;
+        let since = now_ms / 1000 - REMEMBERED;
         Ok(Self {
             now_ms,
             epoch: feed.epoch,
             seq: feed.seq,
             verifiers: verifiers::all(&mut session).await?,
-            strangers: sightings::any_silent(&mut session, now_ms / 1000 - REMEMBERED).await?,
+            strangers: sightings::any(&mut session, since).await?
+                || readers::any_silent(&mut session, since).await?,
             connected_ms: now_ms - BEATS * every.cast_signed() * 1000,
         })
     }

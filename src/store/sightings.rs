@@ -1,10 +1,10 @@
-//! Who was seen to verify, or to follow, whether or not it acknowledges.
+//! Who was seen to verify, or to follow, and acknowledges nothing.
 
 use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 
 /// Notes that somebody was seen at `at` (seconds): `kind` is `keys`, for the JWKS, which nobody is
-/// asked for a name to read, or `feed` with the client's.
+/// asked for a name to read, or `feed` with the client's, who reads it in nobody's name.
 ///
 /// # Errors
 /// As any statement.
@@ -16,14 +16,12 @@ pub async fn note(tx: &mut Tx, kind: &str, client: &str, at: i64) -> Result<(), 
     Ok(())
 }
 
-/// Whether anybody was seen since `since` (seconds) who acknowledges nothing: a reader of the JWKS,
-/// or a client that reads the feed and has no verifier.
+/// Whether anybody was seen since `since` (seconds).
 ///
 /// # Errors
 /// As any statement.
-pub async fn any_silent(from: &mut impl Session, since: i64) -> Result<bool, StoreError> {
-    let sql = "SELECT count(*) FROM sightings s WHERE s.at >= $1 AND (s.kind = 'keys' \
-               OR NOT EXISTS (SELECT 1 FROM verifiers v WHERE v.client = s.client))";
+pub async fn any(from: &mut impl Session, since: i64) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM sightings WHERE at >= $1";
     let seen: i64 = on!(from, |c| sqlx::query_scalar(sql).bind(since).fetch_one(c).await?);
     Ok(seen > 0)
 }

@@ -16,10 +16,18 @@ use super::api::{Api, Client, Reply};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where the feed stands: `epoch`, `seq`, `head` and `iat` of a heartbeat made now.
+/// Where the feed stands: `epoch`, `seq`, `head` and `iat` of a heartbeat made now. Read in the name
+/// of `gw-1`.
 pub async fn place(api: &Api, gateway: &Client) -> Value {
+    place_read_as(api, gateway, Some("gw-1")).await
+}
+
+async fn place_read_as(api: &Api, gateway: &Client, verifier: Option<&str>) -> Value {
     let read = |path: String| {
-        let request = api.request(Method::GET, &path);
+        let mut request = api.request(Method::GET, &path);
+        if let Some(verifier) = verifier {
+            request = request.header("X-Scrip-Verifier", verifier);
+        }
         Reply::to(request.basic_auth(&gateway.id, Some(&gateway.secret)))
     };
     let manifest = payload(&read("/v1/deny/snapshot".to_owned()).await.body);

@@ -70,7 +70,7 @@ async fn a_gateway_that_reaches_nothing_but_files_refuses_what_is_revoked() {
     cut_off.accepts(&kept).await;
 }
 
-fn jti(token: &str) -> String {
+pub(super) fn jti(token: &str) -> String {
     let payload = Compact::parse(token.as_bytes(), MAX_TOKEN_BYTES).expect("a token").payload;
     Claims::parse(&payload).expect("claims").jti.to_string()
 }

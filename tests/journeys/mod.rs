@@ -7,6 +7,7 @@ mod keys;
 mod outages;
 mod quota;
 mod rates;
+mod receipts;
 mod replicas;
 mod restores;
 mod rolling;

@@ -2,7 +2,7 @@ use super::{Fresh, HOSTILE};
 use scrip::store::acks::{self, Arrival};
 use scrip::store::deny_batches::{self, Batch, Head};
 use scrip::store::verifiers::{self, Count, Verifier};
-use scrip::store::{Lock, sightings};
+use scrip::store::{Lock, readers, sightings};
 use scrip_token::Digest;
 
 on_both![
@@ -12,7 +12,8 @@ on_both![
     hostile_names_are_names,
     the_first_ack_at_or_beyond_a_batch_counts,
     acks_are_pruned_by_age,
-    who_is_silent_is_noticed,
+    whoever_was_seen_is_remembered,
+    readers_are_silent_until_they_acknowledge,
     heads_are_read_in_one_go,
 ];
 
@@ -112,9 +113,10 @@ async fn hostile_names_are_names(store: &Fresh) {
     for text in HOSTILE {
         let found = verifiers::by_names(&mut tx, &[(text, text)]).await.unwrap();
         assert_eq!(found, [at(text, text, EPOCH, 1, 1000)]);
+        readers::note_many(&mut tx, &[(text, text)], 1).await.unwrap();
         sightings::note(&mut tx, "feed", text, 1).await.unwrap();
     }
-    assert!(!sightings::any_silent(&mut tx, 0).await.unwrap());
+    assert!(!readers::any_silent(&mut tx, 0).await.unwrap());
     assert_eq!(verifiers::all(&mut tx).await.unwrap().len(), HOSTILE.len());
 }
 
@@ -158,25 +160,47 @@ async fn acks_are_pruned_by_age(store: &Fresh) {
     assert_eq!(left.iter().map(|one| one.at_ms).collect::<Vec<_>>(), [3000]);
 }
 
-async fn who_is_silent_is_noticed(store: &Fresh) {
+async fn whoever_was_seen_is_remembered(store: &Fresh) {
     let mut tx = store.begin(Lock::Feed).await.unwrap();
-    assert!(!sightings::any_silent(&mut tx, 0).await.unwrap());
+    assert!(!sightings::any(&mut tx, 0).await.unwrap());
     sightings::note(&mut tx, "feed", "acme/gw", 100).await.unwrap();
-    assert!(sightings::any_silent(&mut tx, 100).await.unwrap());
-    assert!(!sightings::any_silent(&mut tx, 101).await.unwrap());
+    assert!(sightings::any(&mut tx, 100).await.unwrap());
+    assert!(!sightings::any(&mut tx, 101).await.unwrap());
     sightings::note(&mut tx, "feed", "acme/gw", 200).await.unwrap();
     sightings::note(&mut tx, "feed", "acme/gw", 150).await.unwrap();
-    assert!(sightings::any_silent(&mut tx, 200).await.unwrap(), "the latest time counts");
+    assert!(sightings::any(&mut tx, 200).await.unwrap(), "the latest time counts");
 
-    let known = at("acme/gw", "a", EPOCH, 1, 1000);
-    verifiers::put_many(&mut tx, &[known]).await.unwrap();
-    assert!(!sightings::any_silent(&mut tx, 0).await.unwrap(), "it acknowledges");
+    verifiers::put_many(&mut tx, &[at("acme/gw", "a", EPOCH, 1, 1000)]).await.unwrap();
+    assert!(sightings::any(&mut tx, 200).await.unwrap(), "another one of the client's does not");
     sightings::note(&mut tx, "keys", "", 300).await.unwrap();
-    assert!(sightings::any_silent(&mut tx, 300).await.unwrap(), "whoever it was");
+    assert!(sightings::any(&mut tx, 300).await.unwrap(), "whoever it was");
 
     assert_eq!(sightings::prune(&mut tx, 300, 9).await.unwrap(), 1);
     assert_eq!(sightings::prune(&mut tx, 301, 9).await.unwrap(), 1);
-    assert!(!sightings::any_silent(&mut tx, 0).await.unwrap());
+    assert!(!sightings::any(&mut tx, 0).await.unwrap());
+}
+
+async fn readers_are_silent_until_they_acknowledge(store: &Fresh) {
+    let mut tx = store.begin(Lock::Feed).await.unwrap();
+    readers::note_many(&mut tx, &[], 100).await.unwrap();
+    assert!(!readers::any_silent(&mut tx, 0).await.unwrap());
+    readers::note_many(&mut tx, &[("acme/gw", "a"), ("acme/gw", "b")], 200).await.unwrap();
+    readers::note_many(&mut tx, &[("acme/gw", "a")], 100).await.unwrap();
+    assert!(readers::any_silent(&mut tx, 200).await.unwrap(), "the latest time counts");
+    assert!(!readers::any_silent(&mut tx, 201).await.unwrap());
+
+    verifiers::put_many(&mut tx, &[at("acme/gw", "a", EPOCH, 1, 1000)]).await.unwrap();
+    assert!(readers::any_silent(&mut tx, 200).await.unwrap(), "b may never hear of it");
+    verifiers::put_many(&mut tx, &[at("acme/other", "b", EPOCH, 1, 1000)]).await.unwrap();
+    assert!(readers::any_silent(&mut tx, 200).await.unwrap(), "nobody speaks for another client's");
+    verifiers::put_many(&mut tx, &[at("acme/gw", "b", EPOCH, 1, 1000)]).await.unwrap();
+    assert!(!readers::any_silent(&mut tx, 0).await.unwrap());
+
+    assert_eq!(readers::with_names(&mut tx, 2).await.unwrap(), ["acme/gw"]);
+    assert_eq!(readers::with_names(&mut tx, 3).await.unwrap(), [""; 0]);
+    assert_eq!(readers::prune(&mut tx, 201, 1).await.unwrap(), 1);
+    assert_eq!(readers::prune(&mut tx, 201, 9).await.unwrap(), 1);
+    assert_eq!(readers::prune(&mut tx, 201, 9).await.unwrap(), 0);
 }
 
 async fn heads_are_read_in_one_go(store: &Fresh) {

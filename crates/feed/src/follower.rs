@@ -60,8 +60,9 @@ pub struct Config {
     /// [`scrip_verify::Verifier::freshness`], tokens are judged by.
     pub freshness: Freshness,
     /// The name under which to acknowledge what is enforced, `[a-z0-9.-]{1,64}`, one for each
-    /// process. Without it nothing is said: the service then has to answer that a revoked token
-    /// may be accepted here until it expires, and nobody waits for this follower.
+    /// process; the feed is read in it. Without it nothing is said: as long as somebody read the feed
+    /// so within a week, the service answers that a revoked token may be accepted until it expires,
+    /// and nobody waits for this follower.
     pub verifier: Option<String>,
 }
 
@@ -189,11 +190,18 @@ pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartErr
     let http = origin::client(config.ca.as_deref())
         .map_err(|error| StartError::Http(error.to_string()))?;
     let origin = |base: Url| match is_private(&base) {
-        true => Ok(Origin { base, http: http.clone(), credential: config.credential.clone() }),
+        true => Ok(Origin {
+            base,
+            http: http.clone(),
+            credential: config.credential.clone(),
+            verifier: config.verifier.clone(),
+        }),
         false => Err(StartError::Url(base.into())),
     };
     let mirror = |base: Url| match base.scheme() {
-        "https" | "http" => Ok(Origin { base, http: http.clone(), credential: None }),
+        "https" | "http" => {
+            Ok(Origin { base, http: http.clone(), credential: None, verifier: None })
+        }
         _ => Err(StartError::Url(base.into())),
     };
     let issuer = Url::parse(&config.issuer).map_err(|_| StartError::Url(config.issuer.clone()))?;

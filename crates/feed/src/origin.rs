@@ -93,6 +93,8 @@ pub(crate) struct Origin {
     pub(crate) base: Url,
     pub(crate) http: Client,
     pub(crate) credential: Option<Credential>,
+    /// The name under which is acknowledged what is read there.
+    pub(crate) verifier: Option<String>,
 }
 
 /// Batches after a number, `GET /v1/deny/batches`.
@@ -249,7 +251,10 @@ impl Origin {
         }
     }
 
-    async fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+    async fn authorized(&self, mut request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+        if let Some(verifier) = &self.verifier {
+            request = request.header("x-scrip-verifier", verifier);
+        }
         match &self.credential {
             None => Ok(request),
             Some(Credential::Basic { id, secret }) => {

@@ -11,7 +11,8 @@ use crate::app::App;
 use crate::error::{Failure, Problem};
 use crate::router::Arrival;
 
-/// `GET /v1/deny/snapshot`: the manifest. 200 `application/jose` with `ETag`, 304, 401, 403, 503.
+/// `GET /v1/deny/snapshot`: the manifest. 200 `application/jose` with `ETag`, 304, 400, 401, 403,
+/// 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -27,7 +28,8 @@ pub async fn snapshot(
     Ok(cacheable(&headers, JOSE, 0, snapshot.jws.clone()))
 }
 
-/// `GET /v1/deny/blobs/{sha256}`: the entries. 200, 206 for one range, 304, 404, 416.
+/// `GET /v1/deny/blobs/{sha256}`: the entries. 200, 206 for one range, 304, 400, 401, 403, 404, 416,
+/// 503.
 ///
 /// # Errors
 /// [`Problem`].

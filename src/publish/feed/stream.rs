@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,10 +13,11 @@ use scrip_token::Jti;
 use super::super::malformed;
 use super::{follower, read};
 use crate::app::App;
+use crate::clock;
 use crate::deny::audience::{Frame, Seat};
 use crate::error::{Failure, Problem};
+use crate::receipts::{AGAIN, Sighting};
 use crate::router::Arrival;
-use crate::store::Store;
 
 /// `GET /v1/deny/stream`: server-sent events `heartbeat`, `batch` and `reset`. A heartbeat comes
 /// first. `Last-Event-ID` (`epoch:seq`) resumes; without it the stream begins at the head. Whoever
@@ -28,7 +30,7 @@ pub async fn stream(
     arrival: Arrival,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    follower(&app, &headers, arrival).await?;
+    let reader = follower(&app, &headers, arrival).await?;
     let seat = app.audience.join();
     let seat = seat.ok_or_else(|| Problem(Failure::unavailable("too many followers", 30)))?;
     let every = app.config.heartbeat;
@@ -38,7 +40,7 @@ pub async fn stream(
         Some(id) => event_id(id).ok_or_else(|| malformed("Last-Event-ID is `epoch:seq`"))?,
     };
     let opening = Some(Frame::heartbeat(&beat).bytes);
-    let following = Following { opening, behind: Some(app.store.clone()), sent, seat };
+    let following = Following { app, reader, seen: arrival.at, opening, behind: true, sent, seat };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -49,10 +51,14 @@ pub async fn stream(
 
 /// A stream under way. What it has in memory of its own is this, and nothing of what it sends.
 struct Following {
+    app: Arc<App>,
+    reader: Sighting,
+    /// When that was noted last.
+    seen: Instant,
     /// The heartbeat that comes first.
     opening: Option<Bytes>,
-    /// Where the batches are that it has yet to be sent before it is as far as everybody else.
-    behind: Option<Store>,
+    /// Whether there may be batches that it has yet to be sent before it is as far as everybody else.
+    behind: bool,
     /// Epoch and number of the last batch that it has.
     sent: (String, i64),
     seat: Seat,
@@ -78,11 +84,12 @@ impl Following {
         if let Some(heartbeat) = self.opening.take() {
             return Some(Event::Next(heartbeat));
         }
-        while let Some(store) = &self.behind {
+        while self.behind {
             // What is published while the database is read waits in the seat, and nothing else does.
             let published = self.seat.skip();
             // In a box: a follower has this in memory only while it reads.
-            let mut batches = match Box::pin(read(store, &self.sent.0, self.sent.1)).await {
+            let mut batches = match Box::pin(read(&self.app.store, &self.sent.0, self.sent.1)).await
+            {
                 Ok(Ok(page)) => page.batches,
                 Ok(Err(reason)) => return Some(Event::Last(Frame::reset(reason))),
                 Err(error) => {
@@ -96,7 +103,7 @@ impl Following {
                     self.sent = (frame.position.epoch, frame.position.seq);
                     return Some(Event::Next(frame.bytes));
                 }
-                None => self.behind = None,
+                None => self.behind = false,
             }
         }
         loop {
@@ -105,6 +112,10 @@ impl Following {
                 return Some(Event::Last(Frame::reset("epoch")));
             }
             if !frame.is_batches {
+                // Whoever stays would otherwise be forgotten while it reads.
+                if self.seen.elapsed() >= AGAIN && self.app.sightings.note(self.reader.clone()) {
+                    self.seen = clock::monotonic();
+                }
                 return Some(Event::Next(frame.bytes.clone()));
             }
             if frame.position.seq > self.sent.1 {

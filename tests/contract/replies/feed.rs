@@ -2,7 +2,7 @@ use crate::contract::session::Session;
 use crate::harness::until::until;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -78,7 +78,11 @@ pub async fn deny_list(session: &Session) {
     })
     .await;
 
+    let odd = |request: RequestBuilder| request.header("X-Scrip-Verifier", "GW");
+    session.expect(400, odd(snapshot())).await;
+
     let blob = || session.get(manifest["blob"].as_str().expect("a path"));
+    session.expect(400, odd(blob())).await;
     let reply = session.expect(200, blob()).await;
     session.expect(304, blob().header("If-None-Match", reply.header("etag"))).await;
     session.expect(206, blob().header("Range", "bytes=0-7")).await;

@@ -211,4 +211,8 @@ async fn a_client_has_a_bounded_number_of_verifiers() {
     acknowledge(&api, &gateway, "n7", &at).await;
     acknowledge(&api, &other, "gw-2", &at).await;
     assert_eq!(api.number("SELECT count(*) FROM verifiers").await, 1001);
+
+    // It verifies all the same, and nobody knows how far it has got.
+    let revoked = api.revoke(json!({"all": true})).await.json();
+    assert_eq!(revoked["enforced"]["by"], revoked["until"], "{revoked}");
 }

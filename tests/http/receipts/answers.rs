@@ -4,7 +4,9 @@ use reqwest::{Method, StatusCode};
 use scrip::clock;
 use serde_json::{Value, json};
 
-use super::{PATIENCE, ack, acknowledge, at_ms, enforced, place, silence, verifiers};
+use super::{
+    PATIENCE, ack, acknowledge, at_ms, enforced, place, place_read_as, silence, verifiers,
+};
 use crate::harness::cli::Cli;
 use crate::harness::until::until;
 use crate::http::api::{Api, Reply, run};
@@ -114,20 +116,19 @@ async fn whoever_verifies_in_silence_is_reckoned_with() {
     let known = enforced(&api, id).await;
     assert_eq!((&known["all"], &known["by"]), (&json!(true), &known["verifiers"][0]["since"]));
 
-    // A mirror reads the feed for others, and acknowledges nothing.
-    let mirror = api.follower("acme/mirror").await;
-    place(&api, &mirror).await;
-    let by_until = async || {
+    let by_until = async |whom: &str| {
         let by_until = async || (enforced(&api, id).await["by"] == until_ms).then_some(());
-        until("the sighting is on record", PATIENCE, by_until).await;
+        until(whom, PATIENCE, by_until).await;
+        assert_eq!(enforced(&api, id).await["all"], true, "all who are known");
     };
-    by_until().await;
-    assert_eq!(enforced(&api, id).await["all"], true, "all who are known");
-    acknowledge(&api, &mirror, "mirror", &place(&api, &mirror).await).await;
+    // Under a name nobody is missed from the first look on, until it acknowledges.
+    place_read_as(&api, &gateway, Some("gw-2")).await;
+    by_until("who has yet to acknowledge is on record").await;
+    acknowledge(&api, &gateway, "gw-2", &place(&api, &gateway).await).await;
     assert_ne!(enforced(&api, id).await["by"], until_ms, "it acknowledges now");
 
     api.get("/.well-known/jwks.json").await;
-    by_until().await;
+    by_until("the JWKS is read").await;
     let keys = api.read("/v1/keys").await.json();
     let keys = keys["items"].as_array().unwrap().iter();
     let kid = keys.clone().find(|key| key["state"] == "next").unwrap()["kid"].clone();
@@ -150,6 +151,12 @@ async fn commands_show_verifiers_and_receipts() {
     for shown in ["all enforce it", "nobody accepts from", "ENFORCES SINCE", "gw-1"] {
         assert!(said.contains(shown), "{shown}: {said}");
     }
+    // A mirror reads the feed for others and never does, whoever else has its credential.
+    place_read_as(&api, &gateway, None).await;
+    by_until("who gives no name is on record").await;
+    api.sql("DELETE FROM sightings").await;
+    assert_ne!(enforced(&api, id).await["by"], until_ms);
+
     acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
     let list = operator.json(&["revocations"]).await;
     let id = list["items"][0]["id"].as_str().unwrap();
