@@ -69,8 +69,7 @@ pub async fn create(
     let repeat = repeat.map(|key| (key, Digest::of(&body)));
     let order = Order { by, reach: reach.clone(), selector, grounds, id, repeat };
     let Revoked { status, revocation } = revoke(&app, order).await?;
-    let is_new = status == StatusCode::CREATED;
-    let enforced = receipts::settle(&app, &reach, &revocation, is_new, wait).await;
+    let enforced = receipts::settle(&app, &reach, &revocation, wait).await;
     Ok((status, Json(show_whole(&revocation, enforced)?)).into_response())
 }
 

@@ -45,9 +45,10 @@ async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() 
     assert_eq!(first["by"].as_str(), latest.max().unwrap());
     assert_eq!(first["verifiers"][0]["refuses_by"], since);
 
-    let bound = at_ms(&second["at"]) + 66_000;
     let second = enforced(&api, second["id"].as_str().unwrap()).await;
     let (here, gone) = (&second["verifiers"][0], &second["verifiers"][1]);
+    // When it was committed is not known; when somebody had it is.
+    let bound = at_ms(&here["since"]) + 66_000;
     assert_eq!(
         (&second["all"], &here["behind"], &gone["behind"]),
         (&json!(false), &json!(0), &json!(1))
@@ -66,6 +67,29 @@ async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() 
     let old = scrip_token::Jti::new(clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
     let old = api.revoke(json!({"jti": old.to_string()})).await.json();
     assert_eq!(old["enforced"], json!({"all": true, "by": old["at"], "verifiers": []}));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_later_allows_for_a_commit_that_took_long() {
+    let api = Api::start().await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
+    let selector = json!({"jti": api.token(&client).await.jti});
+    let revoked = api.revoke(selector.clone()).await.json();
+    let id = revoked["id"].as_str().unwrap();
+    let committed = at_ms(&revoked["at"]);
+
+    // As if it had been dated 20 s before: heartbeats in between did not know of it.
+    api.sql("UPDATE revocations SET at_ms = at_ms - 20000").await;
+    let repeated = api.revoke(selector).await.json()["enforced"].clone();
+    for later in [repeated, enforced(&api, id).await] {
+        assert!(at_ms(&later["by"]) >= committed + 66_000, "{later}");
+    }
+    // But not for ever longer.
+    api.sql("UPDATE revocations SET at_ms = at_ms - 100000").await;
+    let by = enforced(&api, id).await["by"].clone();
+    assert!(at_ms(&by) < committed + 66_000, "{by}");
+    assert_eq!(enforced(&api, id).await["by"], by);
 }
 
 #[tokio::test]
@@ -127,6 +151,12 @@ async fn whoever_verifies_in_silence_is_reckoned_with() {
     acknowledge(&api, &gateway, "gw-2", &place(&api, &gateway).await).await;
     assert_ne!(enforced(&api, id).await["by"], until_ms, "it acknowledges now");
 
+    // A mirror reads the feed for others and never does, whoever else has its credential.
+    place_read_as(&api, &gateway, None).await;
+    by_until("who gives no name is on record").await;
+    api.sql("DELETE FROM sightings").await;
+    assert_ne!(enforced(&api, id).await["by"], until_ms);
+
     api.get("/.well-known/jwks.json").await;
     by_until("the JWKS is read").await;
     let keys = api.read("/v1/keys").await.json();
@@ -151,12 +181,6 @@ async fn commands_show_verifiers_and_receipts() {
     for shown in ["all enforce it", "nobody accepts from", "ENFORCES SINCE", "gw-1"] {
         assert!(said.contains(shown), "{shown}: {said}");
     }
-    // A mirror reads the feed for others and never does, whoever else has its credential.
-    place_read_as(&api, &gateway, None).await;
-    by_until("who gives no name is on record").await;
-    api.sql("DELETE FROM sightings").await;
-    assert_ne!(enforced(&api, id).await["by"], until_ms);
-
     acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
     let list = operator.json(&["revocations"]).await;
     let id = list["items"][0]["id"].as_str().unwrap();
