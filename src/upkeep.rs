@@ -1,5 +1,6 @@
 //! The periodic work: keys of others, retirement, pruning, credentials that have ended.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -53,6 +54,9 @@ const OVER: i64 = 5 * 60;
 const ANSWERS: i64 = DAY;
 /// What became of quotas.
 const WINDOWS: i64 = 400 * DAY;
+/// How long after one that could not be put on record, and most versions that wait for it.
+const AGAIN: Duration = Duration::from_secs(1);
+const MOST_ENDED: usize = 1024;
 /// Most clients whose credentials are looked at in one go, and most named in one statement.
 const LOOKED_AT: usize = 65_536;
 const MOST_NAMES: usize = 1000;
@@ -87,13 +91,24 @@ async fn every<E: Display>(app: &App, period: Duration, work: impl AsyncFn(&App)
     }
 }
 
-async fn end_versions(app: &App, mut ended: mpsc::Receiver<Ended>) {
+/// Each version is told of once, and later where there is no room for it here. One that cannot be put
+/// on record has its turn again until it is there: Vault may have forgotten it by then.
+async fn end_versions(app: &App, mut told: mpsc::Receiver<Ended>) {
+    let mut waiting = VecDeque::new();
     loop {
         tokio::select! {
             () = app.shutdown.cancelled() => return,
-            Some(Ended { client, version }) = ended.recv() => {
-                log(end_version(app, &client, &version).await);
+            Some(ended) = told.recv(), if waiting.len() < MOST_ENDED => waiting.push_front(ended),
+            () = tokio::time::sleep(AGAIN), if !waiting.is_empty() => {}
+        }
+        let Some(ended) = waiting.pop_front() else { continue };
+        let Ended { client, version } = &ended;
+        match end_version(app, client, version).await {
+            Err(NotRevoked::Publish(error)) => {
+                tracing::warn!(%client, %version, %error, "its end is not on record yet");
+                waiting.push_back(ended);
             }
+            done => log(done),
         }
     }
 }

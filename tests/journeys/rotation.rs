@@ -1,10 +1,12 @@
 use crate::harness::acme::Acme;
 use crate::harness::cli::Cli;
 use crate::harness::follower::Follower;
+use crate::harness::postgres::Cluster;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
 use crate::harness::vault::DevVault;
 use crate::harness::vault::admin::Admin;
+use crate::vault::proxy::{Mode, Proxy};
 use scrip::clock;
 use scrip_client::{MasterCredential, TokenSource, Vault, VaultAuth};
 use scrip_token::compact::from_base64url;
@@ -87,6 +89,38 @@ async fn a_version_that_vault_ends_takes_its_tokens_with_it_for_good() {
     refused(&second).await;
     gateway.refuses(&of_first).await;
     gateway.refuses(&of_second).await;
+}
+
+/// Vault is asked before the database falls silent, and answers after: it is heard of once.
+#[tokio::test]
+async fn a_version_that_vault_ends_while_the_database_is_away_ends_when_it_is_back() {
+    let vault = DevVault::start().await;
+    let between = Proxy::start(&vault.admin.address).await;
+    let cluster = Cluster::start(&[]).await;
+    let installation = Installation::on(&cluster.database().await).with_vault(&vault.admin).await;
+    let installation = installation.set("SCRIP_VAULT_ADDR", &between.address);
+    let installation = installation.set("SCRIP_VAULT_REFRESH", "1").set("SCRIP_HEARTBEAT", "1");
+    let acme = Acme::found(installation).await;
+    let billing = acme.in_vault("acme/billing", &vault.admin, &[]).await;
+    let mut gateway = Follower::start(&acme.gateway, &[]).await;
+    let token = billing.token(&[]).await;
+    gateway.accepts(&token).await;
+
+    // Just after one look, and so most of a second before the next.
+    looked(&between).await;
+    billing.token(&[]).await;
+    between.switch(Mode::Hang);
+    vault.admin.destroy_version(PATH, 1).await;
+    looked(&between).await;
+    cluster.freeze();
+    between.switch(Mode::Forward);
+    until("its end cannot be recorded", PATIENCE, async || {
+        acme.service.process.stderr().contains("not on record").then_some(())
+    })
+    .await;
+    cluster.thaw();
+    gateway.learns_of(&token).await;
+    assert_eq!(mint_status(&acme, &billing).await, 401);
 }
 
 #[tokio::test]
@@ -276,6 +310,16 @@ async fn rotations(acme: &Acme) -> Vec<(String, String)> {
         events.map(|event| (text(&event["target"]), text(&event["detail"]["by"]))).collect();
     all.sort();
     all
+}
+
+/// Waits until the service asks Vault for the versions once more.
+async fn looked(between: &Proxy) {
+    let looks = || {
+        let asked = between.requests();
+        asked.matches(&format!("GET /v1/secret/metadata/{PATH}")).count()
+    };
+    let before = looks();
+    until("Vault is asked", PATIENCE, async || (looks() > before).then_some(())).await;
 }
 
 async fn with_quick_refresh(vault: &Admin) -> Acme {

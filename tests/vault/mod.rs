@@ -4,8 +4,7 @@ mod canary;
 mod credentials;
 mod login;
 mod outages;
-mod proxy;
-
+pub mod proxy;
 mod transport;
 
 use std::{
