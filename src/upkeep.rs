@@ -275,7 +275,8 @@ async fn end_version(
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = now_ms / 1000;
     if !credentials::end_for_good(&mut tx, client.as_str(), &version, now).await? {
-        return Ok(());
+        // It may have been put on record here, and without a witness.
+        return Ok(app.deny.witness().sync().await.map_err(PublishError::from)?);
     }
     let version_of = Cred { client: client.clone(), version: version.clone() };
     let selector = Selector { target: Target::Cred(version_of), before: None };
