@@ -17,7 +17,6 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
-use crate::clock;
 use crate::policy::Policy;
 use crate::rates::{Failures, TooOften};
 use crate::secret::{self, DigestKey};
@@ -221,14 +220,16 @@ async fn look_up(
     }
     let entry = register.find(&name).await?;
 
-    let now = clock::now_seconds();
+    // By the clock by which upkeep ends versions for good. It was read with the client: nobody waits
+    // for it here.
+    let now = entry.as_ref().map_or(0, |entry| entry.now);
     let overlap = entry.as_ref().map_or(0, |entry| entry.client.overlap.unsigned_abs());
     let overlap = Duration::from_secs(overlap);
     let versions = entry.as_ref().map_or(&[][..], |entry| &entry.credentials);
     let embedded = prove_embedded(&app.digest_key, versions, overlap, &presented.secret, now);
 
     let Some(entry) = entry else { return Ok(None) };
-    let Entry { client, credentials: versions, policy } = &*entry;
+    let Entry { client, credentials: versions, policy, .. } = &*entry;
     if !client.enabled || client.deleted.is_some() {
         return Ok(None);
     }

@@ -217,8 +217,8 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
 /// Looks at the credentials of clients with live tokens, off the path of any request, and ends
 /// what a version minted once its overlap is over.
 async fn look_at_credentials(app: &App) -> Result<(), NotRevoked> {
-    let now = clock::now_seconds();
     let mut session = app.store.read().await?;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let mut names = tokens::clients_with_live(&mut session, now.cast_signed()).await?;
     names.truncate(LOOKED_AT);
     let mut held = Vec::new();
@@ -231,7 +231,7 @@ async fn look_at_credentials(app: &App) -> Result<(), NotRevoked> {
         let in_vault = held.iter().filter(|client| client.source == "vault");
         let names: Vec<QualifiedName> =
             in_vault.filter_map(|client| client.id.parse().ok()).collect();
-        vault.refresh(names).await;
+        vault.refresh(names, now).await;
     }
     for client in held {
         end_replaced(app, &client, now).await?;

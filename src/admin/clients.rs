@@ -106,7 +106,7 @@ pub async fn create(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
 
-    refresh(&app, &client, id).await;
+    refresh(&app, &client, id, now_ms).await;
     let shown = secret.filter(|_| creation.shows_secret());
     Ok(answer(StatusCode::CREATED, reply, shown.as_ref()))
 }
@@ -322,7 +322,7 @@ pub async fn rotate(
 
     metrics::counter!("scrip_rotations_total", "by" => "operator").increment(1);
     revoking::acknowledge(&app, appended).await?;
-    refresh(&app, &client, &id).await;
+    refresh(&app, &client, &id, now_ms).await;
     let shown = secret.filter(|_| client.source == EMBEDDED || rotation.show_secret);
     Ok(answer(StatusCode::OK, reply, shown.as_ref()))
 }
@@ -417,9 +417,9 @@ async fn may_touch(
 }
 
 /// Lets the next proof see what has just been written into Vault.
-async fn refresh(app: &App, client: &Client, id: &QualifiedName) {
+async fn refresh(app: &App, client: &Client, id: &QualifiedName, now_ms: i64) {
     if let Some(vault) = app.vault.as_ref().filter(|_| client.source == VAULT) {
-        vault.refresh([id.clone()]).await;
+        vault.refresh([id.clone()], clock::seconds(now_ms)).await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use scrip_token::QualifiedName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::clock;
 use crate::policy::Policy;
 use crate::store::clients::{Client, Governed};
 use crate::store::credentials::Credential;
@@ -35,6 +36,8 @@ pub(super) struct Entry {
     pub(super) credentials: Vec<Credential>,
     /// `None` where the database has none that can be read.
     pub(super) policy: Option<Arc<Policy>>,
+    /// The database's time when this was read, in seconds.
+    pub(super) now: u64,
 }
 
 /// Why nothing is known of a client.
@@ -150,7 +153,7 @@ async fn look_up(
     }
     // By name: within this reading each has one version.
     let mut theirs: HashMap<String, Option<Arc<Policy>>> = HashMap::new();
-    for Governed { client, policy_version } in &clients {
+    for Governed { client, policy_version, .. } in &clients {
         let (name, Some(version)) = (&client.policy, *policy_version) else { continue };
         if !theirs.contains_key(name) {
             let policy = match read.find(name, version) {
@@ -164,10 +167,11 @@ async fn look_up(
     }
     drop(session);
 
-    let entry = |Governed { client, .. }: Governed| {
+    let entry = |Governed { client, clock_ms, .. }: Governed| {
         let policy = theirs.get(&client.policy).cloned().flatten();
         let credentials = credentials.remove(&client.id).unwrap_or_default();
-        (client.id.clone(), Arc::new(Entry { client, credentials, policy }))
+        let now = clock::seconds(clock_ms.unwrap_or_else(clock::now_ms));
+        (client.id.clone(), Arc::new(Entry { client, credentials, policy, now }))
     };
     Ok(clients.into_iter().map(entry).collect())
 }

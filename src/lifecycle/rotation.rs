@@ -73,7 +73,7 @@ pub(super) async fn settle(
     let by = if secret.is_some() { "schedule" } else { "vault" };
     let Some(newest) = versions.newest() else { return Ok(Secret::Unknown) };
     let settled = record(app, client, &versions, newest, by).await?;
-    vault.refresh([name.clone()]).await;
+    vault.refresh([name.clone()], now.unsigned_abs()).await;
     Ok(settled)
 }
 

@@ -1,6 +1,7 @@
 //! Those who may ask for tokens.
 
 use super::column::Flag;
+use super::installation::postgres_ms;
 use super::session::heard;
 use super::{Conn, Session, StoreError, Tenants, Tx, on, push_list, push_tenants};
 use scrip_token::QualifiedName;
@@ -74,6 +75,8 @@ pub struct Governed {
     pub client: Client,
     /// The newest version of its policy; `None` where there is no such policy.
     pub policy_version: Option<i64>,
+    /// When this was read, by the clock of Postgres, in milliseconds; `None` on SQLite.
+    pub clock_ms: Option<i64>,
 }
 
 /// What to change in a client; `None` leaves a member as it is.
@@ -207,11 +210,16 @@ pub async fn by_ids_with_policies(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    let clock = match from.conn() {
+        Conn::Sqlite(_) => "NULL",
+        Conn::Postgres(_) => postgres_ms!("clock_timestamp()"),
+    };
     Ok(on!(from, |c| {
         let mut query = QueryBuilder::new(
             "SELECT *, (SELECT max(version) FROM policies WHERE name = clients.policy) \
-             AS policy_version FROM clients WHERE id IN (",
+             AS policy_version, ",
         );
+        query.push(clock).push(" AS clock_ms FROM clients WHERE id IN (");
         push_list!(query, ids);
         query.push(")").build_query_as().fetch_all(c).await?
     }))

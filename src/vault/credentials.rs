@@ -92,7 +92,7 @@ impl MasterCredentials {
             return Proof::Away;
         }
         let refresh = shared.digests().refresh(client, clock::monotonic());
-        let over = match self.running(client, refresh) {
+        let over = match self.running(client, refresh, now) {
             Some(mut running) => {
                 // The sender never sends: that it is gone is the news.
                 timeout_at(deadline.into(), running.changed()).await.is_ok()
@@ -107,14 +107,14 @@ impl MasterCredentials {
         if over && settled && !away { Proof::Bad } else { Proof::Away }
     }
 
-    /// Reads what Vault has of each of `clients`. To be called with those that
-    /// have live tokens, every [`Settings::refresh`](super::Settings::refresh), and with one whose
-    /// secret has just been written.
-    pub async fn refresh(&self, clients: impl IntoIterator<Item = QualifiedName>) {
+    /// Reads what Vault has of each of `clients`, at `now` in unix seconds. To be called with those
+    /// that have live tokens, every [`Settings::refresh`](super::Settings::refresh), and with one
+    /// whose secret has just been written.
+    pub async fn refresh(&self, clients: impl IntoIterator<Item = QualifiedName>, now: u64) {
         stream::iter(clients)
             .for_each_concurrent(PARALLEL, async |client| {
                 let refresh = self.0.digests().begin(&client, clock::monotonic());
-                if let Some(mut running) = self.running(&client, refresh) {
+                if let Some(mut running) = self.running(&client, refresh, now) {
                     // Closed when it is over, which `changed` calls an error.
                     let _ = running.changed().await;
                 }
@@ -142,7 +142,12 @@ impl MasterCredentials {
     }
 
     /// The refresh to wait for, started in a task of its own: who asked first may leave.
-    fn running(&self, client: &QualifiedName, refresh: Refresh) -> Option<watch::Receiver<()>> {
+    fn running(
+        &self,
+        client: &QualifiedName,
+        refresh: Refresh,
+        now: u64,
+    ) -> Option<watch::Receiver<()>> {
         match refresh {
             Refresh::Refused => None,
             Refresh::Join(running) => Some(running),
@@ -150,7 +155,7 @@ impl MasterCredentials {
                 let shared = Arc::clone(&self.0);
                 let client = client.clone();
                 tokio::spawn(async move {
-                    shared.load(&client).await;
+                    shared.load(&client, now).await;
                     drop(over);
                 });
                 Some(running)
@@ -185,20 +190,20 @@ impl Shared {
     }
 
     /// Asks Vault what it has of `client`, and remembers.
-    async fn load(&self, client: &QualifiedName) {
+    async fn load(&self, client: &QualifiedName, now: u64) {
         let asked = clock::monotonic();
         let known = match self.digests().entry(client) {
             Some(entry) => entry.digests.clone(),
             None => Vec::new(),
         };
-        let read = self.read(client, known).await;
+        let read = self.read(client, known, now).await;
         let mut digests = self.digests();
         let Some(entry) = digests.entry_mut(client) else { return };
         match read {
             Ok((versions, known)) => {
                 entry.versions = versions;
                 entry.digests = known;
-                self.end(client, entry);
+                self.end(client, entry, now);
             }
             Err(VaultError::Away(reason)) => {
                 entry.settled = false;
@@ -224,10 +229,11 @@ impl Shared {
         &self,
         client: &QualifiedName,
         known: Vec<(VersionName, Option<Digest>)>,
+        now: u64,
     ) -> Result<(Versions, Vec<(VersionName, Option<Digest>)>), VaultError> {
         let versions = self.vault.versions(client).await?;
         let mut digests = Vec::new();
-        for version in versions.good(LONGEST_OVERLAP, clock::now_seconds()) {
+        for version in versions.good(LONGEST_OVERLAP, now) {
             let name = version.name();
             if let Some(found) = known.iter().find(|(version, _)| *version == name) {
                 digests.push(*found);
@@ -247,8 +253,7 @@ impl Shared {
         Ok((versions, digests))
     }
 
-    fn end(&self, client: &QualifiedName, entry: &mut Entry) {
-        let now = clock::now_seconds();
+    fn end(&self, client: &QualifiedName, entry: &mut Entry, now: u64) {
         entry
             .ended
             .retain(|(name, _)| entry.versions.iter().any(|version| version.name() == *name));

@@ -1,5 +1,6 @@
 use crate::harness::acme::Acme;
 use crate::harness::cli::Cli;
+use crate::harness::faketime::FakeTime;
 use crate::harness::follower::Follower;
 use crate::harness::postgres::Cluster;
 use crate::harness::service::Installation;
@@ -121,6 +122,38 @@ async fn a_version_that_vault_ends_while_the_database_is_away_ends_when_it_is_ba
     cluster.thaw();
     gateway.learns_of(&token).await;
     assert_eq!(mint_status(&acme, &billing).await, 401);
+}
+
+/// The service's clock is ahead of the database's and of Vault's, which are right.
+#[tokio::test]
+async fn n110_a_clock_that_is_ahead_ends_no_version_early_and_misses_none() {
+    let vault = DevVault::start().await;
+    let between = Proxy::start(&vault.admin.address).await;
+    let clock = FakeTime::right();
+    let right = Installation::on_postgres().await.with_vault(&vault.admin).await;
+    let right = right.set("SCRIP_VAULT_ADDR", &between.address);
+    let right = right.set("SCRIP_VAULT_REFRESH", "1").set("SCRIP_HEARTBEAT", "1");
+    let acme = Acme::found(right.clone().living_by(clock.environment())).await;
+    let old = acme.in_vault("acme/billing", &vault.admin, &["--overlap", "300"]).await;
+    let gateway = Cli::new(&right, &acme.gateway.id, &acme.gateway.secret);
+    let mut gateway = Follower::start(&gateway, &[]).await;
+    let of_old = old.token(&["--ttl", "600"]).await;
+    acme.operator.run(&["client", "rotate", "acme/billing"]).await;
+
+    // Beyond the overlap, and not beyond the token's life.
+    clock.move_by(400);
+    // When the third look begins, one that began by this clock is over.
+    for _ in 0..3 {
+        looked(&between).await;
+    }
+    let later = old.token(&["--ttl", "600"]).await;
+    gateway.accepts(&of_old).await;
+
+    // Beyond everything.
+    clock.move_by(3600);
+    vault.admin.destroy_version(PATH, 1).await;
+    gateway.learns_of(&of_old).await;
+    gateway.learns_of(&later).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use super::{Fresh, HOSTILE};
 use scrip::store::{
-    Lock, StoreError, Tenants, client_addresses, client_warnings, clients, credentials, policies,
-    standing,
+    self, Lock, StoreError, Tenants, client_addresses, client_warnings, clients, credentials,
+    policies, standing,
 };
 use std::collections::HashSet;
 
@@ -45,6 +45,14 @@ async fn a_client_comes_back_as_it_was(store: &Fresh) {
     let both = clients::by_ids(&mut reader, &["acme/billing", "acme/other"]).await.unwrap();
     assert_eq!(both, [billing]);
     assert_eq!(clients::by_ids(&mut reader, &[]).await.unwrap(), []);
+
+    // With the time of the database, where that has a clock of its own.
+    let before = store::now_ms(&mut reader, 0).await.unwrap();
+    let governed = clients::by_ids_with_policies(&mut reader, &["acme/billing"]).await.unwrap();
+    let after = store::now_ms(&mut reader, 0).await.unwrap();
+    let clock_ms = (!store.is_embedded()).then(|| governed[0].clock_ms.unwrap());
+    assert_eq!(governed[0].clock_ms, clock_ms);
+    assert!(clock_ms.is_none_or(|clock_ms| (before..=after).contains(&clock_ms)), "{clock_ms:?}");
 }
 
 async fn a_name_is_taken_for_ever(store: &Fresh) {

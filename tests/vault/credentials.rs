@@ -50,19 +50,19 @@ async fn what_was_destroyed_or_deleted_is_told_once_and_never_comes_back() {
     let Proof::Good { version: first } = fixture.prove(FIRST).await else { panic!("not good") };
 
     vault.destroy_version(PATH, 1).await;
-    fixture.credentials.refresh([billing()]).await;
+    fixture.refresh().await;
     assert_eq!(fixture.prove(FIRST).await, Proof::Bad);
     let ended = fixture.ended.try_recv().unwrap();
     assert_eq!((ended.client, ended.version), (billing(), first));
     assert_eq!(good(&fixture.prove(SECOND).await), Some(2), "the newest is untouched");
 
     vault.delete_version(PATH, 2).await;
-    fixture.credentials.refresh([billing()]).await;
+    fixture.refresh().await;
     assert_eq!(fixture.prove(SECOND).await, Proof::Bad);
     assert_eq!(fixture.ended.try_recv().unwrap().version.number, 2);
 
     vault.undelete_version(PATH, 2).await;
-    fixture.credentials.refresh([billing()]).await;
+    fixture.refresh().await;
     assert_eq!(fixture.prove(SECOND).await, Proof::Bad, "undelete included");
     assert!(fixture.ended.try_recv().is_err(), "each is told once");
 
@@ -82,16 +82,16 @@ async fn a_bare_404_or_403_refuses_and_kills_nothing() {
     assert_eq!(good(&fixture.prove(FIRST).await), Some(1));
 
     vault.put_policy("scrip", r#"path "secret/*" { capabilities = ["deny"] }"#).await;
-    fixture.credentials.refresh([billing()]).await;
+    fixture.refresh().await;
     assert_eq!(fixture.prove(FIRST).await, Proof::Bad, "403");
     assert!(!fixture.credentials.is_away(), "Vault answers, and knows the login");
 
     vault.put_policy("scrip", allowed).await;
-    fixture.credentials.refresh([billing()]).await;
+    fixture.refresh().await;
     assert_eq!(good(&fixture.prove(FIRST).await), Some(1), "allowed again");
 
     vault.send(reqwest::Method::DELETE, &format!("secret/metadata/{PATH}"), None).await;
-    fixture.credentials.refresh([billing()]).await;
+    fixture.refresh().await;
     assert_eq!(fixture.prove(FIRST).await, Proof::Bad, "404");
     assert!(fixture.ended.try_recv().is_err());
 }

@@ -70,6 +70,10 @@ impl Fixture {
         Self { credentials: MasterCredentials::new(vault, key, sender), ended }
     }
 
+    async fn refresh(&self) {
+        self.credentials.refresh([billing()], clock::now_seconds()).await;
+    }
+
     /// With a deadline that a loaded machine keeps.
     async fn prove(&self, secret: &str) -> Proof {
         self.prove_at(secret, clock::now_seconds()).await

@@ -90,7 +90,7 @@ async fn n133_an_answer_that_is_not_vaults_decides_nothing() {
         )));
         let read = fixture.credentials.vault().versions(&billing()).await;
         assert_eq!(read.unwrap_err(), VaultError::Away(Reason::Unreadable), "{body}");
-        fixture.credentials.refresh([billing()]).await;
+        fixture.refresh().await;
         assert_eq!(good(&fixture.prove(FIRST).await), Some(1), "{body}");
     }
 }
