@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use tokio::task::AbortHandle;
 
 use crate::app::App;
 use crate::clock;
@@ -22,20 +23,29 @@ const CLOCK_OFF: u64 = 1000;
 /// Heartbeats that may be missing, as followers judge it.
 const MISSED: u64 = 3;
 
+/// The tasks of this process, by what they do. Each lives until shutdown.
+#[derive(Clone)]
+pub struct Tasks {
+    /// Without which revocation or the feed is not served.
+    pub vital: Vec<(&'static str, AbortHandle)>,
+    /// The others.
+    pub other: Vec<(&'static str, AbortHandle)>,
+}
+
 /// The routes.
-pub fn routes(app: Arc<App>, metrics: Metrics) -> Router {
+pub fn routes(app: Arc<App>, metrics: Metrics, tasks: Tasks) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready).with_state(app))
+        .route("/readyz", get(ready).with_state((app, Arc::new(tasks))))
         .route("/metrics", get(move || std::future::ready(metrics.render())))
 }
 
-/// 200 while database and keys can serve revocation and the feed, else 503 with what is wrong.
+/// 200 while database, keys and tasks can serve revocation and the feed, else 503 with what is wrong.
 /// Vault and clock faults are listed as `degraded`: no orchestrator may take the feed away because
 /// Vault is sealed.
-async fn ready(State(app): State<Arc<App>>) -> Response {
-    let mut wrong: Vec<String> = Vec::new();
-    let mut degraded: Vec<String> = Vec::new();
+async fn ready(State((app, tasks)): State<(Arc<App>, Arc<Tasks>)>) -> Response {
+    let mut wrong = ended(&tasks.vital);
+    let mut degraded = ended(&tasks.other);
     if let Err(error) = look(&app, &mut wrong, &mut degraded).await {
         wrong.push(format!("database: {error}"));
     }
@@ -54,6 +64,12 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     let status = if wrong.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({"ready": wrong.is_empty(), "wrong": wrong, "degraded": degraded});
     (status, Json(body)).into_response()
+}
+
+/// Nothing starts a task again but a new process.
+fn ended(tasks: &[(&str, AbortHandle)]) -> Vec<String> {
+    let ended = tasks.iter().filter(|(_, task)| task.is_finished());
+    ended.map(|(name, _)| format!("task: {name} has ended; restart the service")).collect()
 }
 
 async fn look(
@@ -79,4 +95,18 @@ async fn look(
         degraded.push(format!("clock: {off} ms off the database's time"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_died_is_named_and_one_that_lives_is_not() {
+        let dead = tokio::spawn(async { panic!("as any bug might") });
+        let alive = tokio::spawn(std::future::pending::<()>());
+        let tasks = [("revocations", dead.abort_handle()), ("feed", alive.abort_handle())];
+        assert!(dead.await.is_err());
+        assert_eq!(ended(&tasks), ["task: revocations has ended; restart the service"]);
+    }
 }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use axum_server::Handle;
 use axum_server::accept::DefaultAcceptor;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,7 +90,8 @@ pub struct Service {
     listeners: Listeners,
     metrics: Metrics,
     tasks: TaskTracker,
-    writers: Vec<tokio::task::JoinHandle<()>>,
+    watched: ops::Tasks,
+    writers: Vec<JoinHandle<()>>,
 }
 
 /// The sockets of a service, bound before anything else is done.
@@ -206,11 +208,16 @@ impl Service {
         });
 
         let tasks = TaskTracker::new();
+        let mut other = vec![
+            ("mints", recording.abort_handle()),
+            ("audit of refusals", journaling.abort_handle()),
+        ];
         if let Some(settings) = &app.config.webhook {
             let webhook = Webhook::new(settings.clone()).map_err(ServeError::Webhook)?;
-            tasks.spawn(outbox::run(app.clone(), webhook));
+            let telling = tasks.spawn(outbox::run(app.clone(), webhook));
+            other.push(("webhook", telling.abort_handle()));
         }
-        tasks.spawn(publish(
+        let publishing = tasks.spawn(publish(
             app.store.clone(),
             app.deny.clone(),
             stage,
@@ -219,14 +226,25 @@ impl Service {
             app.shutdown.clone(),
         ));
         let keeper = app.clone();
-        tasks.spawn(async move {
+        let keeping = tasks.spawn(async move {
             let (store, list) = (keeper.store.clone(), keeper.deny.clone());
             keeper.snapshots.keep(store, list, keeper.shutdown.clone()).await;
         });
-        tasks.spawn(upkeep::run(app.clone(), ended_versions));
-        tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
+        // It ends credentials, and so tokens.
+        let upkeep = tasks.spawn(upkeep::run(app.clone(), ended_versions));
+        let measuring = tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
+        other.push(("metrics", measuring.abort_handle()));
+        let vital = vec![
+            ("revocations", revoking.abort_handle()),
+            ("acknowledgements", receiving.abort_handle()),
+            ("sightings", sighting.abort_handle()),
+            ("feed", publishing.abort_handle()),
+            ("snapshots", keeping.abort_handle()),
+            ("upkeep", upkeep.abort_handle()),
+        ];
+        let watched = ops::Tasks { vital, other };
         let writers = vec![recording, revoking, journaling, receiving, sighting];
-        Ok(Self { app, listeners, metrics, tasks, writers })
+        Ok(Self { app, listeners, metrics, tasks, watched, writers })
     }
 
     /// Serves until `stop` is cancelled: stops accepting, finishes what was accepted, ends the
@@ -235,7 +253,7 @@ impl Service {
     /// # Errors
     /// [`ServeError::Listen`], [`ServeError::Tls`].
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { app, listeners, metrics, tasks, writers } = self;
+        let Self { app, listeners, metrics, tasks, watched, writers } = self;
         let handle = Handle::new();
         let ops_handle = Handle::new();
         let (listen, ops_listen) = (app.config.listen, app.config.ops_listen);
@@ -261,7 +279,7 @@ impl Service {
             }
         };
         let operations = async {
-            let routes = ops::routes(app.clone(), metrics).into_make_service();
+            let routes = ops::routes(app.clone(), metrics, watched).into_make_service();
             let server = axum_server::from_tcp(listeners.ops).map_err(at(ops_listen))?;
             server.handle(ops_handle.clone()).serve(routes).await.map_err(at(ops_listen))
         };
