@@ -8,6 +8,7 @@ mod failure;
 mod rendering;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 
@@ -41,6 +42,10 @@ fn unpublished(error: &PublishError) -> &'static str {
         _ => "the deny list cannot be extended",
     }
 }
+
+/// When whoever has too much waiting may ask again, and when entries of the deny list will be over.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(60);
 
 macro_rules! both {
     ($($inside:ty => $map:expr;)*) => {$(
@@ -115,6 +120,8 @@ both! {
         NotRevoked::Publish(cause) => {
             Failure::unavailable(unpublished(&cause), 1).because(cause)
         }
+        NotRevoked::TooMany => Failure::too_often(error.to_string(), SOON),
+        NotRevoked::TooManyUnissued => Failure::too_often(error.to_string(), LATER),
         NotRevoked::Busy => Failure::unavailable("too many revocations are waiting", 1),
         NotRevoked::Unknown(_) => {
             Failure::new(StatusCode::NOT_FOUND, "not-found", error.to_string())

@@ -3,7 +3,9 @@
 //! One way, in one transaction: what is on record already, the entry, its number and signed batch,
 //! the audit event. The reply follows the commit; then everybody who follows is woken.
 
+mod docket;
 mod enact;
+mod line;
 mod preview;
 mod request;
 mod revoker;
@@ -46,7 +48,8 @@ const SCOPE: &str = "scrip:revoke";
 
 /// `POST /v1/revocations`: 201 with the revocation, 200 with the first one where it is revoked
 /// already, 400, 401, 403, 404 for an unknown client, tenant or key, 409 for an `Idempotency-Key`
-/// that came with another request, 415, 503. With `dry_run` 200 with what it would kill.
+/// that came with another request, 415, 429 for one too many of the caller's, or of tokens that were
+/// never issued, 503. With `dry_run` 200 with what it would kill.
 ///
 /// # Errors
 /// [`Problem`].
@@ -168,7 +171,13 @@ pub enum NotRevoked {
     /// The `Idempotency-Key` came with another request before.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
-    /// Too many revocations are waiting.
+    /// So many of the caller's are waiting that no more are left for the others.
+    #[error("too many of this client's revocations are waiting")]
+    TooMany,
+    /// As many tokens that were never issued are denied as the list may have.
+    #[error("a million tokens that were never issued here are revoked already")]
+    TooManyUnissued,
+    /// Too many revocations are waiting, everybody's together.
     #[error("too many revocations are waiting")]
     Busy,
 }

@@ -23,6 +23,7 @@ pub mod credentials;
 pub mod deny_batches;
 pub mod deny_entries;
 pub mod deny_snapshots;
+pub mod deny_unissued;
 pub mod escrows;
 pub mod idempotency;
 pub mod installation;

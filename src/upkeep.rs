@@ -25,7 +25,9 @@ use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::{self, Lock, StoreError, acks, audit, client_addresses, clients, credentials};
-use crate::store::{deny_batches, deny_entries, escrows, idempotency, keys_documents, ledgers};
+use crate::store::{
+    deny_batches, deny_entries, deny_unissued, escrows, idempotency, keys_documents, ledgers,
+};
 use crate::store::{outbox, partitions, quotas, rate_grants, readers, sightings, tokens};
 use crate::store::{usage as counts, verifiers};
 use crate::usage;
@@ -190,6 +192,7 @@ async fn prune_all(app: &App) -> Result<(), PublishError> {
         let now = tx.now_ms(clock::now_ms()).await? / 1000;
         let pruned = [
             deny_entries::prune(&mut tx, now - OVER, SLICE).await?,
+            deny_unissued::prune(&mut tx, now, SLICE).await?,
             deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?,
             deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
             tokens::prune(&mut tx, now - kept(app), SLICE).await?,

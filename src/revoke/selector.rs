@@ -55,6 +55,16 @@ pub struct Found {
     pub(super) known: bool,
 }
 
+impl Found {
+    /// Until when a token is denied that was never issued here.
+    pub(super) fn unissued_until(&self) -> Option<u64> {
+        match self.entry {
+            Some(Entry::Jti { until, .. }) if !self.known => Some(until),
+            _ => None,
+        }
+    }
+}
+
 impl Selector {
     /// As it was asked for.
     pub(super) fn to_json(&self) -> Value {

@@ -1,5 +1,7 @@
 //! What is revoked, by whom, and what an acknowledgement is worth.
 
+mod floods;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

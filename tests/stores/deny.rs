@@ -2,6 +2,7 @@ use super::{Fresh, HOSTILE, jti};
 use scrip::store::deny_batches::{self, Batch};
 use scrip::store::deny_entries::{self, Cut, Entry};
 use scrip::store::deny_snapshots::{self, Snapshot};
+use scrip::store::deny_unissued;
 use scrip::store::installation::{self, Installation};
 use scrip::store::{Listener, Lock, Numbered, StoreError, standing};
 use scrip_token::Digest;
@@ -16,6 +17,7 @@ on_both![
     a_cut_is_the_latest_that_still_stands,
     n76_entries_are_pruned_when_they_are_over,
     two_snapshots_are_kept,
+    the_unissued_are_counted_until_they_are_over,
 ];
 
 const EPOCH: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -257,6 +259,19 @@ async fn n76_entries_are_pruned_when_they_are_over(store: &Fresh) {
     assert_eq!(deny_entries::prune(&mut tx, 30, 9).await.unwrap(), 0);
     let left = deny_entries::live(&mut tx, EPOCH, 1, 0, (0, -1), 9).await.unwrap();
     assert_eq!(left, entries[2..]);
+}
+
+async fn the_unissued_are_counted_until_they_are_over(store: &Fresh) {
+    let mut tx = store.begin(Lock::Revoke).await.unwrap();
+    assert_eq!(deny_unissued::live(&mut tx, 0).await.unwrap(), 0);
+    deny_unissued::add(&mut tx, &[]).await.unwrap();
+    deny_unissued::add(&mut tx, &[(60, 3), (120, 4)]).await.unwrap();
+    deny_unissued::add(&mut tx, &[(120, 1), (180, 2)]).await.unwrap();
+    let live = async |tx: &mut _, now| deny_unissued::live(tx, now).await.unwrap();
+    assert_eq!((live(&mut tx, 59).await, live(&mut tx, 60).await), (10, 7));
+    assert_eq!(deny_unissued::prune(&mut tx, 121, 1).await.unwrap(), 1);
+    assert_eq!(deny_unissued::prune(&mut tx, 121, 9).await.unwrap(), 1);
+    assert_eq!(live(&mut tx, 0).await, 2);
 }
 
 async fn two_snapshots_are_kept(store: &Fresh) {

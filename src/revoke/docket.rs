@@ -1,0 +1,284 @@
+//! What a group of revocations comes to: each order judged by what stands in the database, and by the
+//! orders before it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::http::StatusCode;
+use scrip_token::{Digest, Jti};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::enact::{Draft, Grounds};
+use super::revoker::{Order, Revoked};
+use super::selector::{Found, Target};
+use super::{NotRevoked, ROUTE};
+use crate::audit::Event;
+use crate::caller::Caller;
+use crate::clock;
+use crate::store::idempotency::{self, Used};
+use crate::store::revocations::{self, Revocation};
+use crate::store::tokens::{self, Token};
+use crate::store::{StoreError, Tx, audit, deny_unissued};
+
+/// Most live entries about tokens that were never issued. A follower takes 64 MiB; these are 20 MB, and
+/// whoever revokes a thousand of them each second does not get there: they are over by then.
+const MAX_UNISSUED: u64 = 1_000_000;
+/// By how many seconds together their ends are counted.
+const TOGETHER: u64 = 60;
+
+/// The orders of a group.
+pub(super) struct Docket {
+    now_ms: i64,
+    /// What is to be enacted.
+    pub(super) drafts: Vec<Draft>,
+    /// By subject: the last revocation, on record or drafted.
+    standing: HashMap<String, Verdict>,
+    /// By caller and `Idempotency-Key`.
+    keys: HashMap<(String, String), (Digest, Verdict)>,
+    /// Keys to be remembered, with what they led to.
+    used: Vec<(Used, Verdict)>,
+    /// How many more tokens that were never issued may be denied; when those of this group are over.
+    room: u64,
+    unissued: BTreeMap<u64, i64>,
+    /// For the audit log, one for each draft.
+    events: Vec<(Event, Value)>,
+    verdicts: Vec<Result<Verdict, NotRevoked>>,
+}
+
+#[derive(Clone)]
+enum Verdict {
+    /// Nothing to do: this one was first.
+    Stands(StatusCode, Box<Revocation>),
+    /// To be enacted: the draft's index.
+    Drafted(usize),
+    /// Nothing more to do after what is drafted by an order before it.
+    Covered(usize),
+}
+
+/// What is remembered under an `Idempotency-Key`.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    status: u16,
+    id: Uuid,
+}
+
+impl Docket {
+    pub(super) async fn open(
+        tx: &mut Tx,
+        orders: Vec<Order>,
+        now_ms: i64,
+    ) -> Result<Self, NotRevoked> {
+        let mut docket = Self {
+            now_ms,
+            drafts: Vec::new(),
+            standing: HashMap::new(),
+            keys: HashMap::new(),
+            used: Vec::new(),
+            room: 0,
+            unissued: BTreeMap::new(),
+            events: Vec::new(),
+            verdicts: Vec::with_capacity(orders.len()),
+        };
+        // One statement for all of them: the others are few.
+        let jti = |order: &Order| match order.selector.target {
+            Target::Jti(jti) => Some(jti),
+            _ => None,
+        };
+        let jtis: Vec<Jti> = orders.iter().filter_map(jti).collect();
+        let records = tokens::by_jtis(tx, &jtis).await?;
+        let records: HashMap<Jti, Token> = records.into_iter().map(|t| (t.jti, t)).collect();
+        let now = clock::seconds(now_ms);
+        let mut found = Vec::with_capacity(orders.len());
+        for order in &orders {
+            let record = jti(order).and_then(|jti| records.get(&jti));
+            found.push(match order.selector.resolve_with(tx, &order.reach, record, now).await {
+                Err(ailing @ NotRevoked::Publish(_)) => return Err(ailing),
+                found => found,
+            });
+        }
+        let subjects: Vec<&str> = found.iter().flatten().map(|f| f.subject.as_str()).collect();
+        for first in revocations::latest(tx, &subjects).await? {
+            let verdict = Verdict::Stands(StatusCode::OK, Box::new(first.clone()));
+            docket.standing.insert(first.subject, verdict);
+        }
+        if found.iter().flatten().any(|found| found.unissued_until().is_some()) {
+            let live = deny_unissued::live(tx, now_ms / 1000).await?;
+            docket.room = MAX_UNISSUED.saturating_sub(live.unsigned_abs());
+        }
+        for (order, found) in orders.into_iter().zip(found) {
+            let verdict = docket.judge(tx, order, found).await?;
+            docket.verdicts.push(verdict);
+        }
+        Ok(docket)
+    }
+
+    async fn judge(
+        &mut self,
+        tx: &mut Tx,
+        mut order: Order,
+        found: Result<Found, NotRevoked>,
+    ) -> Result<Result<Verdict, NotRevoked>, StoreError> {
+        // Not even what was answered before is said of what is out of reach by now.
+        if order.reach.is_confined()
+            && let Err(refused) = found
+        {
+            return Ok(Err(refused));
+        }
+        let repeat = order.repeat.take();
+        if let Some((key, digest)) = &repeat {
+            match self.answered(tx, &order.by, key).await? {
+                Some((first, _)) if first != *digest => return Ok(Err(NotRevoked::KeyReused)),
+                Some((_, verdict)) => return Ok(Ok(verdict)),
+                None => {}
+            }
+        }
+        let found = match found {
+            Ok(found) => found,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let caller = order.by.client.to_string();
+        let verdict = match self.standing(&order, &found) {
+            Some(verdict) => verdict,
+            None if !self.has_room(&found) => return Ok(Err(NotRevoked::TooManyUnissued)),
+            None => self.draft(order, found),
+        };
+        if let Some((key, digest)) = repeat {
+            let used = Used {
+                caller: caller.clone(),
+                route: ROUTE.to_owned(),
+                key: key.clone(),
+                digest,
+                at: self.now_ms / 1000,
+                jti: None,
+                reply: None,
+            };
+            self.keys.insert((caller, key), (digest, verdict.clone()));
+            self.used.push((used, verdict.clone()));
+        }
+        Ok(Ok(verdict))
+    }
+
+    /// What an `Idempotency-Key` led to before.
+    async fn answered(
+        &self,
+        tx: &mut Tx,
+        by: &Caller,
+        key: &str,
+    ) -> Result<Option<(Digest, Verdict)>, StoreError> {
+        let caller = by.client.to_string();
+        let Some(used) = idempotency::find(tx, &caller, ROUTE, key).await? else {
+            return Ok(self.keys.get(&(caller, key.to_owned())).cloned());
+        };
+        let corrupt = |what: &str| StoreError::Corrupt(format!("an answer without {what}"));
+        let reply = used.reply.as_deref().unwrap_or_default();
+        let Answer { status, id } = serde_json::from_str(reply).map_err(|_| corrupt("an id"))?;
+        let status = StatusCode::from_u16(status).map_err(|_| corrupt("a status"))?;
+        let first = revocations::by_id(tx, id).await?.ok_or_else(|| corrupt("its revocation"))?;
+        Ok(Some((used.digest, Verdict::Stands(status, Box::new(first)))))
+    }
+
+    /// The revocation that has done already what is asked for: the list does not grow.
+    fn standing(&self, order: &Order, found: &Found) -> Option<Verdict> {
+        let verdict = self.standing.get(&found.subject)?.clone();
+        let (first, verdict) = match &verdict {
+            Verdict::Stands(_, first) => (&**first, verdict.clone()),
+            Verdict::Drafted(n) | Verdict::Covered(n) => {
+                (&self.drafts.get(*n)?.revocation, Verdict::Covered(*n))
+            }
+        };
+        let covers = match (first.before.map(i64::cast_unsigned), found.before) {
+            (Some(cut), Some(needed)) => {
+                cut >= needed && order.selector.before.is_none_or(|asked| cut >= asked)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        covers.then_some(verdict)
+    }
+
+    /// Takes room for it on the list; what was issued here needs none.
+    fn has_room(&mut self, found: &Found) -> bool {
+        let Some(until) = found.unissued_until() else { return true };
+        let Some(left) = self.room.checked_sub(1) else { return false };
+        self.room = left;
+        *self.unissued.entry(until.next_multiple_of(TOGETHER)).or_default() += 1;
+        true
+    }
+
+    /// What this group adds, as it is counted.
+    pub(super) fn unissued(&self) -> Vec<(i64, i64)> {
+        self.unissued.iter().map(|(until, entries)| (until.cast_signed(), *entries)).collect()
+    }
+
+    fn draft(&mut self, order: Order, found: Found) -> Verdict {
+        let mut event = Event::new("revoke", "done")
+            .actor(&order.by.client)
+            .target(found.subject.clone())
+            .origin(order.by.address, order.id.to_string());
+        if let Some(tenant) = &found.tenant {
+            event = event.tenant(tenant);
+        }
+        if let Target::Jti(jti) = order.selector.target {
+            event = event.jti(jti);
+        }
+        let Grounds { reason, note } = &order.grounds;
+        let detail = json!({"selector": order.selector.to_json(), "reason": reason, "note": note});
+        self.events.push((event, detail));
+
+        let subject = found.subject.clone();
+        self.drafts.push(Draft::new(
+            order.selector,
+            found,
+            &order.by.client,
+            order.grounds,
+            self.now_ms,
+        ));
+        let verdict = Verdict::Drafted(self.drafts.len() - 1);
+        self.standing.insert(subject, verdict.clone());
+        verdict
+    }
+
+    /// Remembers what the keys of this group have led to. Nobody else revokes meanwhile, so nobody
+    /// else has taken one of them.
+    pub(super) async fn remember(
+        &mut self,
+        tx: &mut Tx,
+        revoked: &[Revocation],
+    ) -> Result<(), StoreError> {
+        for (mut used, verdict) in std::mem::take(&mut self.used) {
+            let Revoked { status, revocation } = verdict.carried_out(revoked);
+            let answer = json!({"status": status.as_u16(), "id": revocation.id.to_string()});
+            used.reply = Some(answer.to_string());
+            idempotency::insert(tx, &used).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn events(&mut self, revoked: &[Revocation]) -> Vec<audit::Event> {
+        let events = std::mem::take(&mut self.events).into_iter().zip(revoked);
+        let dated = |((event, mut detail), revocation): ((Event, Value), &Revocation)| {
+            detail["seq"] = json!(revocation.seq);
+            event.detail(&detail).at(self.now_ms)
+        };
+        events.map(dated).collect()
+    }
+
+    pub(super) fn settled(self, revoked: &[Revocation]) -> Vec<Result<Revoked, NotRevoked>> {
+        let verdicts = self.verdicts.into_iter();
+        verdicts.map(|verdict| verdict.map(|verdict| verdict.carried_out(revoked))).collect()
+    }
+}
+
+impl Verdict {
+    fn carried_out(self, revoked: &[Revocation]) -> Revoked {
+        let (status, revocation) = match self {
+            Self::Stands(status, first) => (status, *first),
+            Self::Drafted(n) if revoked[n].seq.is_some() => {
+                (StatusCode::CREATED, revoked[n].clone())
+            }
+            Self::Drafted(n) | Self::Covered(n) => (StatusCode::OK, revoked[n].clone()),
+        };
+        Revoked { status, revocation }
+    }
+}
