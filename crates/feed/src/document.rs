@@ -38,19 +38,22 @@ impl Source for Document {
             true => return Err(Fault::protocol("first contact needs TLS or a pin")),
             false => self.origins.clone(),
         };
-        let mut last = Fault::Silent;
+        let mut asked = Err(Fault::Silent);
         for origin in origins {
             match self.fetch_from(&origin).await {
-                Ok(()) => return Ok(UNASKED),
-                Err(fault) => last = fault,
+                Ok(true) => return Ok(UNASKED),
+                // It may be keeping a newer one from us; the next would not.
+                Ok(false) => asked = Ok(UNASKED),
+                Err(fault) => asked = asked.or(Err(fault)),
             }
         }
-        Err(last)
+        asked
     }
 }
 
 impl Document {
-    async fn fetch_from(&mut self, origin: &Origin) -> Result<(), Fault> {
+    /// Whether this origin had a newer one.
+    async fn fetch_from(&mut self, origin: &Origin) -> Result<bool, Fault> {
         let newest = origin.keys(None).await?;
         let before = self.keeper.held().map(|held| held.version);
         let result = match self.keeper.accept(&newest) {
@@ -63,9 +66,9 @@ impl Document {
         }
         match self.keeper.held().cloned() {
             Some(held) if Some(held.version) != before => self.publish(held).await,
-            _ => {}
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Goes through older versions until one leads to the newest. The version that an untrusted

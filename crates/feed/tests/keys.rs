@@ -46,6 +46,30 @@ async fn n95_a_heartbeat_tells_of_new_keys_and_the_old_feed_key_is_out() {
 }
 
 #[tokio::test]
+async fn n95_an_origin_that_keeps_the_old_keys_keeps_no_newer_ones_from_us() {
+    let origin = Origin::start().await;
+    let relay = origin.relay().await;
+    let mut old = String::new();
+    origin.rotate(|issuer| {
+        old = issuer.keys();
+        old.clone()
+    });
+    relay.fault(KEYS, Fault::Body(old.into()));
+    let origins = vec![relay.url().parse().unwrap(), origin.url().parse().unwrap()];
+    let (feed, reader) = Follower::start(Config { origins, ..config(&origin) }).await.unwrap();
+    synced(&feed).await;
+    until(&reader, "the relay's stream", |_| relay.listeners() > 0).await;
+
+    origin.rotate(|issuer| {
+        issuer.feed = key();
+        issuer.keys()
+    });
+    relay.revoke(vec![revoked(1)]);
+    until(&reader, "the batch of the new key", |view| seq(view) == 1).await;
+    assert_eq!(feed.alarms().count(Alarm::Keys), 0, "the same as before is no offence");
+}
+
+#[tokio::test]
 async fn n95_an_old_pin_walks_to_the_new_root() {
     let origin = Origin::start().await;
     let pin = origin.with(|issuer| issuer.root.kid().to_owned());
