@@ -1,11 +1,16 @@
 //! No room for another byte, or nothing that is written stays.
 
 use super::drill::Drill;
+use crate::harness::acme::Acme;
 use crate::harness::disk::SmallDisk;
 use crate::harness::dying::DyingDisk;
+use crate::harness::gateway::Gateway;
 use crate::harness::postgres::Cluster;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
+use scrip_feed::Alarm;
+use scrip_token::compact::Compact;
+use scrip_token::deny::Manifest;
 use serde_json::json;
 use sqlx::{ConnectOptions, SqliteConnection};
 use std::fs;
@@ -125,6 +130,45 @@ async fn n119_the_disk_of_postgres_dies() {
         drill.recover().await;
     }
     drill.end().await;
+}
+
+/// It refuses what is revoked all the while; and once there is room its copy becomes whole, so that it
+/// starts by that alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n117_the_disk_of_a_gateway_is_full() {
+    let disk = SmallDisk::mount(2).await;
+    let dir = disk.outside().join("feed");
+    let mut acme = Acme::found(Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1")).await;
+    let billing = acme.embedded("acme/billing").await;
+    let gateway = Gateway::kept_in(&acme, dir.clone()).await;
+    let mut tokens = Vec::new();
+    for number in 0..30 {
+        match number {
+            10 => disk.fill(),
+            20 => disk.free(),
+            _ => {}
+        }
+        let minted = acme.http().mint(&billing, &[], None).await.unwrap();
+        let revoked = acme.http().revoke(&acme.operator, json!({"jti": minted.body["jti"]})).await;
+        assert_eq!(revoked.unwrap().status, 201);
+        let token = minted.body["access_token"].as_str().unwrap().to_owned();
+        gateway.refuses(&token).await;
+        tokens.push(token);
+    }
+    assert!(gateway.alarms(Alarm::Disk) > 0, "it was full");
+    let manifest = dir.join(gateway.epoch().to_string()).join("manifest");
+    until("a snapshot of what was lost", Duration::from_secs(120), async || {
+        let jws = fs::read_to_string(&manifest).ok()?;
+        let payload = Compact::parse(jws.as_bytes(), jws.len()).ok()?.payload;
+        (Manifest::parse(&payload).ok()?.seq >= 20).then_some(())
+    })
+    .await;
+    gateway.end().await;
+    acme.kill().await;
+
+    let gateway = Gateway::alone(&acme, dir).await;
+    assert_eq!(gateway.alarms(Alarm::Disk), 0);
+    assert!(tokens.iter().all(|token| gateway.knows_of(token)));
 }
 
 /// The disk dies, and nothing that is asked for from then on is acknowledged.

@@ -4,6 +4,7 @@ use super::until::until;
 use scrip_feed::{Alarm, Config, Credential, Follower, Handle, Reader, State};
 use scrip_token::Jti;
 use scrip_verify::{Information, Rejection, Verifier};
+use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -13,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Gateway {
     handle: Handle,
     reader: Reader,
-    _dir: TempDir,
+    /// Its disk, where nobody else brought one.
+    _dir: Option<TempDir>,
 }
 
 impl Gateway {
@@ -24,41 +26,45 @@ impl Gateway {
 
     /// Acknowledges what it enforces under this name.
     pub async fn named(acme: &Acme, name: &str) -> Self {
-        Self::following(acme, &[&acme.installation], None, Some(name.to_owned())).await
+        Self::following(Config { verifier: Some(name.to_owned()), ..config(acme) }).await
     }
 
     /// Follows at the first of these replicas that answers.
     pub async fn at(acme: &Acme, replicas: &[&Installation]) -> Self {
-        Self::following(acme, replicas, None, None).await
+        let origins = replicas.iter().map(|replica| replica.url().parse().unwrap()).collect();
+        Self::following(Config { origins, ..config(acme) }).await
     }
 
     /// Trusts this root, and whichever it handed over to.
     pub async fn pinned(acme: &Acme, root: &str) -> Self {
-        Self::following(acme, &[&acme.installation], Some(root.to_owned()), None).await
+        Self::following(Config { root: Some(root.to_owned()), ..config(acme) }).await
     }
 
-    async fn following(
-        acme: &Acme,
-        replicas: &[&Installation],
-        root: Option<String>,
-        verifier: Option<String>,
-    ) -> Self {
+    /// Keeps its copy in this folder.
+    pub async fn kept_in(acme: &Acme, dir: PathBuf) -> Self {
+        let gateway = Self::alone(acme, dir).await;
+        gateway.handle.synced().await.unwrap();
+        gateway
+    }
+
+    /// Goes on by the copy in this folder, whether the service is there or not.
+    pub async fn alone(acme: &Acme, dir: PathBuf) -> Self {
+        let config = Config { dir: Some(dir), ..config(acme) };
+        let (handle, reader) = Follower::start(config).await.unwrap();
+        Self { handle, reader, _dir: None }
+    }
+
+    async fn following(config: Config) -> Self {
         let dir = TempDir::with_prefix("scrip-follower-").unwrap();
-        let credential = Credential::Basic {
-            id: acme.gateway.id.clone(),
-            secret: acme.gateway.secret.clone().into(),
-        };
-        let config = Config {
-            credential: Some(credential),
-            root,
-            verifier,
-            dir: Some(dir.path().join("feed")),
-            origins: replicas.iter().map(|replica| replica.url().parse().unwrap()).collect(),
-            ..Config::new(acme.installation.url())
-        };
+        let config = Config { dir: Some(dir.path().join("feed")), ..config };
         let (handle, reader) = Follower::start(config).await.unwrap();
         handle.synced().await.unwrap();
-        Self { handle, reader, _dir: dir }
+        Self { handle, reader, _dir: Some(dir) }
+    }
+
+    /// Ends it in good order; its disk is free for the next.
+    pub async fn end(self) {
+        self.handle.shutdown().await;
     }
 
     pub fn epoch(&self) -> Jti {
@@ -125,4 +131,12 @@ impl Gateway {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn config(acme: &Acme) -> Config {
+    let credential = Credential::Basic {
+        id: acme.gateway.id.clone(),
+        secret: acme.gateway.secret.clone().into(),
+    };
+    Config { credential: Some(credential), ..Config::new(acme.installation.url()) }
 }

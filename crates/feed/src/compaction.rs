@@ -1,5 +1,6 @@
 //! Replaces what is on disk by a newer snapshot, beside everything else: batches do not wait for
-//! it, and nothing is lost where it fails.
+//! it, and nothing is lost where it fails. So it grows no longer than it has to, and what could not
+//! be written is made up for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,12 @@ use crate::writer::fetch_blob;
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Keeps the copy on disk short, and signed by keys that are still believed.
+/// Keeps the copy on disk short, whole, and signed by keys that are still believed.
 pub(crate) struct Compaction {
     files: Files,
     wanted: bool,
     attempted: Option<Instant>,
-    /// At most one; it says whether it succeeded.
+    /// At most one; it says whether the copy is whole now.
     running: JoinSet<bool>,
 }
 
@@ -59,7 +60,7 @@ async fn attempt(files: Files, origin: Origin, held: Arc<Held>) -> bool {
         fetch_blob(&origin, manifest).await
     };
     match fetched.await {
-        Ok(snapshot) => files.write(move |disk| disk.save_snapshot(&snapshot)).await.is_some(),
+        Ok(snapshot) => files.write(move |disk| disk.save_snapshot(&snapshot)).await == Some(true),
         Err(fault) => {
             tracing::info!(%fault, "no newer snapshot for the disk");
             false

@@ -14,7 +14,7 @@
 //! when it is read; what does not verify is as good as not there.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,8 +36,17 @@ const KEPT_EPOCHS: usize = 4;
 pub(crate) struct Disk {
     dir: PathBuf,
     _lock: File,
-    /// The place of the stored manifest; held while anything of an epoch is written.
-    base: Mutex<Option<(Jti, u64)>>,
+    /// Held while anything of an epoch is written.
+    stored: Mutex<Stored>,
+}
+
+/// Places, each of an epoch, in what is stored.
+#[derive(Debug, Default)]
+struct Stored {
+    /// That of the manifest.
+    base: Option<(Jti, u64)>,
+    /// The furthest of those that could not be written. A manifest from there on makes up for it.
+    lost: Option<(Jti, u64)>,
 }
 
 /// Why what is on disk cannot be gone on with.
@@ -80,7 +89,7 @@ impl Disk {
                 io::Error::new(io::ErrorKind::ResourceBusy, "another follower uses the directory")
             }
         })?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock, base: Mutex::new(None) })
+        Ok(Self { dir: dir.to_owned(), _lock: lock, stored: Mutex::default() })
     }
 
     /// The keys documents, oldest first.
@@ -146,7 +155,7 @@ impl Disk {
         };
         let place = (epoch, manifest.object().seq);
         apply(Object::Snapshot(Snapshot::new(manifest, blob)?))?;
-        *self.base() = Some(place);
+        self.stored().base = Some(place);
         for line in read(&dir.join("batches"))?.split_inclusive('\n') {
             // A line without its end is one that a crash cut off before it counted.
             let Some((_, jws)) = line.strip_suffix('\n').and_then(|l| l.split_once(' ')) else {
@@ -168,13 +177,25 @@ impl Disk {
         }
     }
 
-    /// Stores a snapshot, and drops the batches that are in it.
-    pub(crate) fn save_snapshot(&self, snapshot: &Snapshot) -> io::Result<()> {
+    /// Stores a snapshot, and drops the batches that are in it. Says whether nothing is missing then
+    /// of what could not be written before.
+    pub(crate) fn save_snapshot(&self, snapshot: &Snapshot) -> io::Result<bool> {
+        let mut stored = self.stored();
         let manifest = snapshot.manifest().object();
-        let mut base = self.base();
-        if base.is_some_and(|base| (manifest.epoch, manifest.seq) < base) {
-            return Ok(());
+        let place = Some((manifest.epoch, manifest.seq));
+        if place >= stored.base {
+            self.replace_snapshot(snapshot)
+                .inspect_err(|_| stored.lost = stored.lost.max(place))?;
+            stored.base = place;
         }
+        if stored.lost <= stored.base {
+            stored.lost = None;
+        }
+        Ok(stored.lost.is_none())
+    }
+
+    fn replace_snapshot(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let manifest = snapshot.manifest().object();
         let dir = self.epoch(manifest.epoch)?;
         replace(&dir, &manifest.sha256.to_string(), snapshot.bytes())?;
         replace(&dir, "manifest", snapshot.manifest().text().as_bytes())?;
@@ -185,34 +206,38 @@ impl Disk {
         let batches = read(&dir.join("batches"))?;
         let batches: String = batches.split_inclusive('\n').filter(later).collect();
         replace(&dir, "batches", batches.as_bytes())?;
-        *base = Some((manifest.epoch, manifest.seq));
         self.raise(manifest.epoch, manifest.seq)?;
         self.sweep(&dir, manifest.sha256)
     }
 
     /// Stores a manifest that says of the stored blob that it is still the newest.
     pub(crate) fn save_manifest(&self, manifest: &Manifest, jws: &str) -> io::Result<()> {
-        let mut base = self.base();
+        let mut stored = self.stored();
         let place = (manifest.epoch, manifest.seq);
         let dir = self.dir.join(manifest.epoch.to_string());
-        let stored = dir.join(manifest.sha256.to_string()).exists();
-        if !stored || base.is_none_or(|base| place < base) {
+        let has_blob = dir.join(manifest.sha256.to_string()).exists();
+        if !has_blob || stored.base.is_none_or(|base| place < base) {
             return Ok(());
         }
         replace(&dir, "manifest", jws.as_bytes())?;
-        *base = Some(place);
+        stored.base = Some(place);
         Ok(())
     }
 
     /// Appends a batch; returns how many bytes of batches there are.
     pub(crate) fn append(&self, epoch: Jti, seq: u64, jws: &str) -> io::Result<u64> {
-        let _base = self.base();
-        let path = self.epoch(epoch)?.join("batches");
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        file.write_all(format!("{seq} {jws}\n").as_bytes())?;
-        file.sync_data()?;
-        self.raise(epoch, seq)?;
-        Ok(file.metadata()?.len())
+        let mut stored = self.stored();
+        let append = || -> io::Result<u64> {
+            let path = self.epoch(epoch)?.join("batches");
+            let mut file =
+                OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+            cut_off(&mut file)?;
+            file.write_all(format!("{seq} {jws}\n").as_bytes())?;
+            file.sync_data()?;
+            self.raise(epoch, seq)?;
+            Ok(file.metadata()?.len())
+        };
+        append().inspect_err(|_| stored.lost = stored.lost.max(Some((epoch, seq))))
     }
 
     pub(crate) fn save_heartbeat(&self, epoch: Jti, jws: &str) -> io::Result<()> {
@@ -225,8 +250,8 @@ impl Disk {
         replace(&self.dir, "evidence", text.as_bytes())
     }
 
-    fn base(&self) -> MutexGuard<'_, Option<(Jti, u64)>> {
-        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn raise(&self, epoch: Jti, seq: u64) -> io::Result<()> {
@@ -269,6 +294,24 @@ impl Disk {
 
 fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Cuts off the end of a line that a crash or a full disk broke off: the next one would be a part of
+/// it.
+fn cut_off(file: &mut File) -> io::Result<()> {
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last == [b'\n'] {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    file.set_len(whole as u64)
 }
 
 /// The file's text, empty where there is no file.

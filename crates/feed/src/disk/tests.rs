@@ -117,14 +117,52 @@ fn n82_n97_an_older_copy_is_refused_and_stays_refused() {
 }
 
 #[test]
-fn a_line_that_a_crash_cut_off_does_not_count() {
+fn a_line_that_a_crash_cut_off_does_not_count_and_does_not_take_the_next_with_it() {
     let mut cache = cache();
     let batch = cache.issuer.revoke(vec![entry(3)]);
     let mut file = OpenOptions::new().append(true).open(cache.epoch().join("batches")).unwrap();
-    file.write_all(&batch.as_bytes()[..40]).unwrap();
+    file.write_all(&format!("3 {batch}").as_bytes()[..40]).unwrap();
     let (replica, result) = cache.restore();
     result.unwrap();
     assert_eq!(replica.standing().position.unwrap().seq, 2);
+
+    cache.open().append(cache.issuer.epoch, 3, &batch).unwrap();
+    let (replica, result) = cache.restore();
+    result.unwrap();
+    assert_eq!(replica.standing().position.unwrap().seq, 3);
+}
+
+#[test]
+fn n117_what_could_not_be_written_is_missing_until_a_snapshot_has_it() {
+    let mut cache = cache();
+    let (disk, epoch) = (cache.open(), cache.issuer.epoch);
+    let snapshot = |cache: &Cache| {
+        let (manifest, blob) = cache.issuer.snapshot();
+        Snapshot::new(cache.keys.prove(&manifest).unwrap(), blob).unwrap()
+    };
+    let (path, aside) = (cache.epoch().join("batches"), cache.epoch().join("aside"));
+    let before = snapshot(&cache);
+    let third = cache.issuer.revoke(vec![entry(3)]);
+    // Nobody can write to a directory, not even root.
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    disk.append(epoch, 3, &third).unwrap_err();
+    disk.save_snapshot(&snapshot(&cache)).unwrap_err();
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+
+    let fourth = cache.issuer.revoke(vec![entry(4)]);
+    disk.append(epoch, 4, &fourth).unwrap();
+    assert!(!disk.save_snapshot(&before).unwrap(), "the third is missing still");
+    let now = snapshot(&cache);
+    let fifth = cache.issuer.revoke(vec![entry(5)]);
+    disk.append(epoch, 5, &fifth).unwrap();
+    assert!(disk.save_snapshot(&now).unwrap(), "it has the third and the fourth");
+    drop(disk);
+    let (replica, result) = cache.restore();
+    result.unwrap();
+    assert_eq!(replica.standing().position.unwrap().seq, 5);
+    assert_eq!(*replica.deny(), deny(&[1, 2, 3, 4, 5].map(entry)));
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Intake {
                 let (epoch, seq) = (batch.object().epoch, batch.object().seq);
                 let logged =
                     self.files.write(move |disk| disk.append(epoch, seq, batch.text())).await;
-                if logged.is_some_and(|bytes| bytes > COMPACT_AT) {
+                if logged.is_none_or(|bytes| bytes > COMPACT_AT) {
                     self.compaction.want();
                 }
             }
@@ -156,7 +156,10 @@ impl Intake {
             }
             Object::Snapshot(snapshot) => {
                 self.keyring.expect(snapshot.manifest().object().keys);
-                self.files.write(move |disk| disk.save_snapshot(&snapshot)).await;
+                let saved = self.files.write(move |disk| disk.save_snapshot(&snapshot)).await;
+                if saved != Some(true) {
+                    self.compaction.want();
+                }
             }
         }
     }
