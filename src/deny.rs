@@ -150,8 +150,7 @@ impl DenyList {
     ) -> Result<Appended, PublishError> {
         let epoch = Jti::parse(&row.epoch).map_err(|_| PublishError::NotSetUp)?;
         let now = clock::seconds(now_ms);
-        let keys = signer::keys(tx).await?;
-        let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
+        let kid = feed_key(tx, now).await?;
         let mut batches = Vec::new();
         for entries in entries.chunks(MAX_BATCH_ENTRIES) {
             row.seq += 1;
@@ -166,7 +165,7 @@ impl DenyList {
             };
             let payload = serde_json::to_vec(&batch)?;
             row.head = Digest::of(&payload);
-            let jws = self.signer.sign_object(Typ::DenyBatch, &feed.jwk.kid, &payload)?;
+            let jws = self.signer.sign_object(Typ::DenyBatch, &kid, &payload)?;
             let stored = deny_batches::Batch {
                 epoch: row.epoch.clone(),
                 seq: row.seq,
@@ -277,21 +276,20 @@ impl DenyList {
         &self.issuer
     }
 
-    /// Signs with the feed key.
+    /// Signs with a feed key.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn sign(
-        &self,
-        session: &mut impl Session,
-        typ: Typ,
-        now: u64,
-        payload: &[u8],
-    ) -> Result<String, PublishError> {
-        let keys = signer::keys(session).await?;
-        let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
-        Ok(self.signer.sign_object(typ, &feed.jwk.kid, payload)?)
+    pub fn sign(&self, typ: Typ, kid: &str, payload: &[u8]) -> Result<String, PublishError> {
+        Ok(self.signer.sign_object(typ, kid, payload)?)
     }
+}
+
+/// The `kid` of the feed key that signs at `now`.
+async fn feed_key(session: &mut impl Session, now: u64) -> Result<String, PublishError> {
+    let keys = signer::keys(session).await?;
+    let feed = signer::single(&keys, Purpose::Feed, now).ok_or(PublishError::NotSetUp)?;
+    Ok(feed.jwk.kid.clone())
 }
 
 fn rows(

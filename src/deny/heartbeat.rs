@@ -7,7 +7,7 @@ use scrip_token::deny::{Heartbeat, OBJECT_VERSION};
 use scrip_token::{Jti, Typ};
 use tokio::sync::watch;
 
-use super::{DenyList, Position, PublishError};
+use super::{DenyList, Position, PublishError, feed_key};
 use crate::clock;
 use crate::latest::Latest;
 use crate::store::{self, Store, installation};
@@ -19,6 +19,19 @@ pub struct Pulse {
     fresh: Arc<Latest<Result<Beat, Arc<PublishError>>>>,
 }
 
+/// A heartbeat that has its time, and may name any place from `from` on: to know of more than it
+/// has to is no lie. So whoever sends batches without a pause can sign it for those who have had
+/// exactly these.
+#[derive(Clone, Debug)]
+pub struct Dated {
+    /// Where the list had got to by its time, or later.
+    pub from: Position,
+    /// The version of the keys document that it names.
+    pub keys: i64,
+    at: u64,
+    kid: String,
+}
+
 /// A signed heartbeat and what it counts.
 #[derive(Clone, Debug)]
 pub struct Beat {
@@ -26,8 +39,6 @@ pub struct Beat {
     pub jws: Arc<str>,
     /// What it says.
     pub position: Position,
-    /// The version of the keys document that it names.
-    pub keys: i64,
     /// When it was signed, on the monotonic clock.
     pub made: Instant,
 }
@@ -58,32 +69,53 @@ impl Pulse {
         list: &DenyList,
         every: u64,
     ) -> Result<Beat, Arc<PublishError>> {
-        self.fresh.after(arrival, async || beat(store, list, every).await.map_err(Arc::new)).await
+        let make = async || {
+            let dated = Dated::now(store, list).await?;
+            let position = dated.from.clone();
+            dated.sign(list, every, position)
+        };
+        self.fresh.after(arrival, async || make().await.map_err(Arc::new)).await
     }
 }
 
-/// Signs a heartbeat. Its time is read before the position, so it never claims to know of a batch
-/// later than it does; and the database proves in between that no other has taken over.
-///
-/// # Errors
-/// [`PublishError`]; where the database cannot be read, or no longer commits, there is no heartbeat.
-pub async fn beat(store: &Store, list: &DenyList, every: u64) -> Result<Beat, PublishError> {
-    let mut session = store.read_reserved().await?;
-    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
-    installation::has_last_word(&mut session).await?;
-    let row = list.row(&mut session).await?;
-    let heartbeat = Heartbeat {
-        ver: OBJECT_VERSION,
-        iss: list.issuer().to_owned(),
-        epoch: Jti::parse(&row.epoch).map_err(|_| PublishError::NotSetUp)?,
-        seq: row.seq.unsigned_abs(),
-        head: row.head,
-        iat: now,
-        every,
-        keys: row.keys_version.unsigned_abs(),
-    };
-    let payload = serde_json::to_vec(&heartbeat)?;
-    let jws = list.sign(&mut session, Typ::DenyHeartbeat, now, &payload).await?;
-    let made = clock::monotonic();
-    Ok(Beat { jws: jws.into(), position: Position::from(&row), keys: row.keys_version, made })
+impl Dated {
+    /// Its time is read before the position, so it never claims to know of a batch later than it
+    /// does; and the database proves in between that no other has taken over.
+    ///
+    /// # Errors
+    /// [`PublishError`]; where the database cannot be read, or no longer commits, there is no
+    /// heartbeat.
+    pub async fn now(store: &Store, list: &DenyList) -> Result<Self, PublishError> {
+        let mut session = store.read_reserved().await?;
+        let at = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+        installation::has_last_word(&mut session).await?;
+        let row = list.row(&mut session).await?;
+        let kid = feed_key(&mut session, at).await?;
+        Ok(Self { from: Position::from(&row), keys: row.keys_version, at, kid })
+    }
+
+    /// Signs it for those who have what `position` counts and no more.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn sign(
+        self,
+        list: &DenyList,
+        every: u64,
+        position: Position,
+    ) -> Result<Beat, PublishError> {
+        let heartbeat = Heartbeat {
+            ver: OBJECT_VERSION,
+            iss: list.issuer().to_owned(),
+            epoch: Jti::parse(&position.epoch).map_err(|_| PublishError::NotSetUp)?,
+            seq: position.seq.unsigned_abs(),
+            head: position.head,
+            iat: self.at,
+            every,
+            keys: self.keys.unsigned_abs(),
+        };
+        let payload = serde_json::to_vec(&heartbeat)?;
+        let jws = list.sign(Typ::DenyHeartbeat, &self.kid, &payload)?;
+        Ok(Beat { jws: jws.into(), position, made: clock::monotonic() })
+    }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{DenyList, Position, PublishError};
+use super::{DenyList, Position, PublishError, feed_key};
 use crate::clock;
 use crate::store::installation::{self, Installation};
 use crate::store::{self, Lock, Session, Store, StoreError};
@@ -260,7 +260,8 @@ async fn make(
     };
     let payload = serde_json::to_vec(&manifest)?;
     let mut session = store.read_reserved().await?;
-    let jws = list.sign(&mut session, Typ::DenySnapshot, now, &payload).await?;
+    let kid = feed_key(&mut session, now).await?;
+    let jws = list.sign(Typ::DenySnapshot, &kid, &payload)?;
     drop(session);
 
     let stored = deny_snapshots::Snapshot {

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::audience::{Frame, Stage};
-use super::heartbeat::{Beat, beat};
+use super::heartbeat::{Beat, Dated};
 use super::{DenyList, Position, PublishError, epoch};
 use crate::store::{Numbered, Store, deny_batches};
 
@@ -60,7 +60,8 @@ impl Frame {
 }
 
 /// Publishes until it is cancelled: batches as they are announced, told of or found, heartbeats
-/// every so many seconds. A heartbeat follows the batches that it counts.
+/// every so many seconds. A heartbeat follows the batches that it counts, and counts all that it
+/// follows.
 pub async fn publish(
     store: Store,
     list: Arc<DenyList>,
@@ -70,12 +71,20 @@ pub async fn publish(
     shutdown: CancellationToken,
 ) {
     let (told, committed) = watch::channel(None);
+    let (due, dated) = watch::channel(None);
     let sent = list.follow().borrow().clone();
-    let publisher = Publisher { store: store.clone(), list, stage, pulse, every, sent };
+    let publisher =
+        Publisher { store: store.clone(), list: list.clone(), stage, pulse, every, sent };
     let publishing = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = publisher.run(committed) => {}
+            () = publisher.run(committed, dated) => {}
+        }
+    };
+    let beating = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = beat(&store, &list, every, &due) => {}
         }
     };
     let listening = async {
@@ -84,7 +93,26 @@ pub async fn publish(
             () = listen(&store, &told) => {}
         }
     };
-    tokio::join!(publishing, listening);
+    tokio::join!(publishing, beating, listening);
+}
+
+/// Dates a heartbeat every so many seconds. That is a commit of the database's, for which no batch
+/// waits.
+async fn beat(store: &Store, list: &DenyList, every: u64, due: &watch::Sender<Option<Dated>>) {
+    let mut heart = tokio::time::interval(Duration::from_secs(every));
+    heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        heart.tick().await;
+        match Dated::now(store, list).await {
+            Ok(dated) => {
+                if let Err(error) = list.attest_keys_of(store, dated.keys).await {
+                    tracing::error!(%error, "no witness of what was published");
+                }
+                due.send_replace(Some(dated));
+            }
+            Err(error) => tracing::warn!(%error, "no heartbeat"),
+        }
+    }
 }
 
 /// Passes on what the database tells of. While nobody listens, batches are found by looking.
@@ -119,20 +147,26 @@ struct Publisher {
 }
 
 impl Publisher {
-    async fn run(mut self, mut committed: watch::Receiver<Option<Numbered>>) {
+    async fn run(
+        mut self,
+        mut committed: watch::Receiver<Option<Numbered>>,
+        mut dated: watch::Receiver<Option<Dated>>,
+    ) {
         let mut announced = self.list.follow();
-        let mut heart = tokio::time::interval(Duration::from_secs(self.every));
         let mut poll = tokio::time::interval(POLL);
-        heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let woken = tokio::select! {
                 Ok(()) = announced.changed() => "announced",
                 Ok(()) = committed.changed() => "told",
-                _ = heart.tick() => "heartbeat",
+                Ok(()) = dated.changed() => "heartbeat",
                 _ = poll.tick() => "polled",
             };
             let handed = self.hand_on();
+            let beat = match woken {
+                "heartbeat" => dated.borrow_and_update().clone(),
+                _ => None,
+            };
             let is_sent = match woken {
                 "announced" => {
                     let Position { epoch, seq, .. } = &*announced.borrow_and_update();
@@ -142,12 +176,8 @@ impl Publisher {
                     let told = committed.borrow_and_update();
                     told.as_ref().is_some_and(|told| self.is_sent(&told.epoch, told.seq))
                 }
+                "heartbeat" => beat.as_ref().is_some_and(|beat| self.counts(beat)),
                 _ => false,
-            };
-            // The heartbeat is made first: whatever it counts is then found and sent before it.
-            let made = match woken {
-                "heartbeat" => Some(beat(&self.store, &self.list, self.every).await),
-                _ => None,
             };
             let found = match is_sent {
                 true => Ok(0),
@@ -167,16 +197,8 @@ impl Publisher {
                     continue;
                 }
             };
-            match made {
-                Some(Ok(made)) => {
-                    if let Err(error) = self.list.attest_keys_of(&self.store, made.keys).await {
-                        tracing::error!(%error, "no witness of what was published");
-                    }
-                    self.pulse.send_replace(Some(made.clone()));
-                    self.stage.publish(Frame::heartbeat(&made));
-                }
-                Some(Err(error)) => tracing::warn!(%error, "no heartbeat"),
-                None => {}
+            if let Some(beat) = beat.filter(|beat| self.counts(beat)) {
+                self.beat(beat);
             }
             if found > 0 {
                 metrics::counter!("scrip_feed_batches_total", "by" => woken).increment(found);
@@ -184,6 +206,22 @@ impl Publisher {
                 self.list.announce(self.sent.clone().into());
                 sleep(TICK + TICK_EACH * self.stage.size()).await;
             }
+        }
+    }
+
+    /// Whether everybody was sent what a heartbeat has to count.
+    fn counts(&self, beat: &Dated) -> bool {
+        self.is_sent(&beat.from.epoch, beat.from.seq)
+    }
+
+    /// Publishes a heartbeat of what was sent, to the batch: of anything else it makes nobody young.
+    fn beat(&self, dated: Dated) {
+        match dated.sign(&self.list, self.every, self.sent.clone()) {
+            Ok(beat) => {
+                self.stage.publish(Frame::heartbeat(&beat));
+                self.pulse.send_replace(Some(beat));
+            }
+            Err(error) => tracing::warn!(%error, "no heartbeat"),
         }
     }
 

@@ -43,28 +43,21 @@ fn verifier(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(name.to_owned()))
 }
 
-/// Some of the batches that follow a place in the feed.
-struct Page {
-    batches: Vec<deny_batches::Batch>,
-    /// Number of the newest batch.
-    head: i64,
-}
-
-/// The batches that follow `seq`, or why a follower there cannot go on. The connection is given
-/// back before anything is waited for.
+/// Some of the batches that follow `seq`, or why a follower there cannot go on. The connection is
+/// given back before anything is waited for.
 async fn read(
     store: &Store,
     epoch: &str,
     seq: i64,
-) -> Result<Result<Page, &'static str>, StoreError> {
+) -> Result<Result<Vec<deny_batches::Batch>, &'static str>, StoreError> {
     let mut session = store.read_reserved().await?;
-    let head = match installation::read(&mut session).await? {
+    match installation::read(&mut session).await? {
         Some(row) if row.epoch != epoch => return Ok(Err("epoch")),
         Some(row) if row.seq < seq => return Ok(Err("ahead")),
-        row => row.map_or(0, |row| row.seq),
-    };
+        _ => {}
+    }
     let batches = deny_batches::after(&mut session, epoch, seq, MAX_BATCHES).await?;
     let whole = batches.first().is_none_or(|first| first.seq == seq + 1)
         && batches.iter().all(|batch| batch.jws.is_some());
-    Ok(if whole { Ok(Page { batches, head }) } else { Err("pruned") })
+    Ok(if whole { Ok(batches) } else { Err("pruned") })
 }

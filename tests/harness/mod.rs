@@ -11,6 +11,7 @@ pub mod dice;
 pub mod disk;
 pub mod dying;
 pub mod faketime;
+pub mod flood;
 pub mod follower;
 pub mod front;
 pub mod gateway;

@@ -7,6 +7,7 @@ mod bodies;
 mod caller;
 mod canary;
 mod feed;
+mod heartbeat;
 mod introspect;
 mod limits;
 mod mint;

@@ -3,6 +3,7 @@
 mod apply;
 mod dev;
 mod files;
+mod flood;
 mod keys;
 mod outages;
 mod quota;

@@ -46,28 +46,26 @@ pub async fn batches(
     }
     let wait = preferred_wait(&headers);
     let mut newest = app.deny.follow();
-    let deadline = tokio::time::sleep(Duration::from_secs(wait.unwrap_or_default()));
-    tokio::pin!(deadline);
-    let page = loop {
-        newest.borrow_and_update();
-        let page = read(&app.store, &after.epoch, after.after).await?.map_err(|reason| {
-            let detail = format!("begin again with a snapshot: {reason}");
-            Problem(Failure::new(StatusCode::GONE, "gone", detail))
-        })?;
-        if !page.batches.is_empty() {
-            break page;
-        }
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { break page },
-            () = app.shutdown.cancelled() => break page,
-            () = &mut deadline => break page,
-        }
-    };
-    // Made after the batches were read: whoever has them all is in step with it.
+    tokio::select! {
+        _ = newest.wait_for(|newest| newest.epoch != after.epoch || newest.seq != after.after) => {}
+        () = app.shutdown.cancelled() => {}
+        () = tokio::time::sleep(Duration::from_secs(wait.unwrap_or_default())) => {}
+    }
+    // The heartbeat first, and the batches up to it: whoever has them is in step by it, however
+    // many more there are by now.
     let every = app.config.heartbeat;
     let beat = app.pulse.after(clock::monotonic(), &app.store, &app.deny, every).await?;
-    let more = page.batches.last().is_some_and(|last| last.seq < page.head);
-    let batches: Vec<_> = page.batches.into_iter().filter_map(|batch| batch.jws).collect();
+    let read = match beat.position.epoch == after.epoch {
+        true => read(&app.store, &after.epoch, after.after).await?,
+        false => Err("epoch"),
+    };
+    let mut batches = read.map_err(|reason| {
+        let detail = format!("begin again with a snapshot: {reason}");
+        Problem(Failure::new(StatusCode::GONE, "gone", detail))
+    })?;
+    batches.retain(|batch| batch.seq <= beat.position.seq);
+    let more = batches.last().is_some_and(|last| last.seq < beat.position.seq);
+    let batches: Vec<_> = batches.into_iter().filter_map(|batch| batch.jws).collect();
     let body = json!({
         "epoch": after.epoch, "batches": batches, "heartbeat": &*beat.jws, "more": more,
     });

@@ -90,7 +90,7 @@ impl Following {
             // In a box: a follower has this in memory only while it reads.
             let mut batches = match Box::pin(read(&self.app.store, &self.sent.0, self.sent.1)).await
             {
-                Ok(Ok(page)) => page.batches,
+                Ok(Ok(batches)) => batches,
                 Ok(Err(reason)) => return Some(Event::Last(Frame::reset(reason))),
                 Err(error) => {
                     tracing::warn!(%error, "a follower is cut: it cannot be sent what it lacks");
@@ -100,6 +100,10 @@ impl Following {
             batches.retain(|batch| batch.seq <= published.seq || batch.epoch != published.epoch);
             match Frame::batches(&batches) {
                 Some(frame) => {
+                    // Whoever looked once more would see no heartbeat while revocations go on.
+                    if frame.position == published {
+                        self.behind = false;
+                    }
                     self.sent = (frame.position.epoch, frame.position.seq);
                     return Some(Event::Next(frame.bytes));
                 }

@@ -14,7 +14,7 @@ use scrip_verify::{Freshness, Information, Issuer, Keys, Rejection, StalePolicy,
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use self::follower::{Follower, Message, Rules};
-use self::service::{ISS, Service, token};
+use self::service::{Fact, ISS, Service, token};
 use super::{Object, Outcome, Position, Replica};
 use crate::clock::Moment;
 use crate::issuer::{NOW, key};
@@ -78,6 +78,9 @@ impl Model for Feed {
         for &fact in facts {
             let said = [Message::Heartbeat(fact), Message::Snapshot(fact)];
             steps.extend(said.map(Step::Deliver));
+            // A heartbeat is dated first, and then names what has been sent by the time it is.
+            let dated = (0..fact.at).map(|at| Message::Heartbeat(Fact { at, ..fact }));
+            steps.extend(dated.map(Step::Deliver));
         }
     }
 

@@ -1,0 +1,93 @@
+//! Signs of life while revocations go on without a pause: one that is of anything else than what was
+//! sent before it makes nobody young.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::api::{Api, Client, Reply};
+use super::feed::{Events, ask, payload};
+use crate::harness::cli::Cli;
+use crate::harness::flood::Flood;
+use crate::harness::http::Http;
+use crate::harness::service::Installation;
+
+/// Heartbeats, and batches, that must at least have come.
+const BEATS: u32 = 5;
+const BATCHES: u64 = 300;
+/// Far longer than they take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn n85_each_heartbeat_of_a_stream_counts_what_was_sent_before_it_and_no_more() {
+    for installation in both().await {
+        let api = Api::on(installation.set("SCRIP_HEARTBEAT", "1")).await;
+        let gateway = api.verifier().await;
+        let _flood = flood(&api);
+        let request = ask(&api, &gateway, "/v1/deny/stream", &[]).timeout(PATIENCE);
+        let mut stream = Events::of(request.send().await.unwrap());
+        let first = seq(&stream.next().await.data);
+        let (mut beats, mut sent) = (0, first);
+        while beats < BEATS || sent < first + BATCHES {
+            let event = stream.next().await;
+            let seq = seq(&event.data);
+            match event.name.as_str() {
+                "batch" => {
+                    assert_eq!(seq, sent + 1, "in their order");
+                    sent = seq;
+                }
+                "heartbeat" => {
+                    assert_eq!(seq, sent, "after {beats} that were right");
+                    beats += 1;
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn n85_the_heartbeat_of_a_range_counts_what_is_in_it_and_no_more() {
+    for installation in both().await {
+        let api = Api::on(installation.set("SCRIP_HEARTBEAT", "1")).await;
+        let gateway = api.verifier().await;
+        let opening = range(&api, &gateway, None).await;
+        let _flood = flood(&api);
+        let (mut whole, mut after) = (0, 0);
+        while whole < 50 || after < BATCHES {
+            let range = range(&api, &gateway, Some((&opening["epoch"], after))).await;
+            for batch in range["batches"].as_array().unwrap() {
+                assert_eq!(seq(batch.as_str().unwrap()), after + 1, "in their order");
+                after += 1;
+            }
+            if range["more"] == false {
+                let heartbeat = range["heartbeat"].as_str().unwrap();
+                assert_eq!(seq(heartbeat), after, "after {whole} that were right");
+                whole += 1;
+            }
+        }
+    }
+}
+
+async fn both() -> [Installation; 2] {
+    [Installation::on_sqlite(), Installation::on_postgres().await]
+}
+
+fn flood(api: &Api) -> Flood {
+    let Client { id, secret } = &api.operator;
+    Flood::start(&Http::new(&api.installation), &Cli::new(&api.installation, id, secret))
+}
+
+/// The batches after one; without one, where the list is.
+async fn range(api: &Api, who: &Client, after: Option<(&Value, u64)>) -> Value {
+    let Some((epoch, after)) = after else {
+        return payload(&Reply::to(ask(api, who, "/v1/deny/snapshot", &[])).await.body);
+    };
+    let epoch = epoch.as_str().unwrap();
+    let path = format!("/v1/deny/batches?epoch={epoch}&after={after}");
+    Reply::to(ask(api, who, &path, &[("prefer", "wait=5")])).await.json()
+}
+
+fn seq(jws: &str) -> u64 {
+    payload(jws)["seq"].as_u64().unwrap()
+}
