@@ -13,13 +13,17 @@ use tokio_util::sync::CancellationToken;
 use super::audience::{Frame, Stage};
 use super::heartbeat::{Beat, Dated};
 use super::{DenyList, Position, PublishError, epoch};
+use crate::clock;
 use crate::store::{Numbered, Store, deny_batches};
 
-/// After batches were sent, those that come within this time are sent together: so long, and so
-/// much longer for each follower, that writing to all of them leaves time for everything else. One
-/// that comes alone never waits.
+/// What a frame of batches is taken to cost, and so much more for each follower: where they come
+/// without a pause, those that come within this time are sent together, so that writing to all leaves
+/// time for everything else.
 const TICK: Duration = Duration::from_millis(5);
 const TICK_EACH: Duration = Duration::from_micros(10);
+/// As much of that is sent without any wait after a pause: one that comes alone never waits, nor do
+/// some that follow each other.
+const AHEAD: Duration = Duration::from_millis(100);
 /// How often other replicas' batches are looked for where nothing tells of them.
 const POLL: Duration = Duration::from_secs(1);
 /// Batches read at once, and sent as one frame.
@@ -154,6 +158,7 @@ impl Publisher {
     ) {
         let mut announced = self.list.follow();
         let mut poll = tokio::time::interval(POLL);
+        let mut paid = clock::monotonic();
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let woken = tokio::select! {
@@ -204,7 +209,9 @@ impl Publisher {
                 metrics::counter!("scrip_feed_batches_total", "by" => woken).increment(found);
                 // What another replica has revoked wakes those who wait here too.
                 self.list.announce(self.sent.clone().into());
-                sleep(TICK + TICK_EACH * self.stage.size()).await;
+                let now = clock::monotonic();
+                paid = paid.max(now) + TICK + TICK_EACH * self.stage.size();
+                sleep(paid.saturating_duration_since(now + AHEAD)).await;
             }
         }
     }
