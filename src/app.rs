@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Journal;
@@ -12,13 +13,15 @@ use crate::deny::DenyList;
 use crate::deny::audience::Audience;
 use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Snapshots;
+use crate::latest::Latest;
 use crate::rates::{Appointments, Rates};
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
 use crate::revoke::Revoker;
 use crate::secret::DigestKey;
 use crate::signer::Signer;
-use crate::store::Store;
+use crate::store::keys_documents::KeysDocument;
+use crate::store::{Store, StoreError};
 use crate::vault::MasterCredentials;
 
 /// Shared by all requests.
@@ -45,8 +48,12 @@ pub struct App {
     pub sightings: Sightings,
     /// Snapshots of the deny list.
     pub snapshots: Snapshots,
-    /// The key set as it was published last.
-    pub last_jwks: ArcSwapOption<Vec<u8>>,
+    /// The key set, read once for all who ask for it.
+    pub(crate) jwks: Latest<Result<Bytes, Arc<StoreError>>>,
+    /// The same as it was published last.
+    pub last_jwks: ArcSwapOption<Bytes>,
+    /// The newest keys document, read once for all who ask for it.
+    pub(crate) keys_document: Latest<Result<Option<KeysDocument>, Arc<StoreError>>>,
     /// Master credentials held in Vault, where Vault is configured.
     pub vault: Option<MasterCredentials>,
     /// Digests of embedded credentials.

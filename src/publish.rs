@@ -32,17 +32,18 @@ const JWKS_MAX_AGE: u64 = 300;
 /// 503 where the database has been away from the start.
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     app.sightings.note(Sighting::Keys);
-    let body = match current_jwks(&app).await {
+    // Everybody may ask: however many do, they take one connection.
+    let read = async || current_jwks(&app).await.map(Bytes::from).map_err(Arc::new);
+    let body = match app.jwks.after(clock::monotonic(), read).await {
         Ok(body) => {
             app.last_jwks.store(Some(Arc::new(body.clone())));
             body
         }
-        // Who verifies does not depend on the database: it gets what was published last.
-        Err(error @ StoreError::Unavailable(_)) => match app.last_jwks.load_full() {
-            Some(body) => Vec::clone(&body),
-            None => return Err(error.into()),
+        Err(error) => match app.last_jwks.load_full() {
+            // Who verifies does not depend on the database: it gets what was published last.
+            Some(body) if matches!(*error, StoreError::Unavailable(_)) => Bytes::clone(&body),
+            _ => return Err(error.into()),
         },
-        Err(error) => return Err(error.into()),
     };
     Ok(cacheable(&headers, "application/jwk-set+json", JWKS_MAX_AGE, body))
 }
@@ -105,10 +106,16 @@ pub async fn keys_document(
     headers: HeaderMap,
     Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
-    let mut session = app.store.read_reserved().await?;
+    let latest = async || {
+        let mut session = app.store.read_reserved().await?;
+        keys_documents::latest(&mut session).await.map_err(Arc::new)
+    };
     let document = match which.version {
-        Some(version) => keys_documents::version(&mut session, version.into()).await?,
-        None => keys_documents::latest(&mut session).await?,
+        // Seldom asked for: only by whoever has not followed for long.
+        Some(version) => {
+            keys_documents::version(&mut app.store.read().await?, version.into()).await?
+        }
+        None => app.keys_document.after(clock::monotonic(), latest).await?,
     };
     let document = document.ok_or_else(|| Problem::not_found("there is no such version"))?;
     Ok(cacheable(&headers, JOSE, 0, document.jws.into_bytes()))

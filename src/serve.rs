@@ -25,6 +25,7 @@ use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Snapshots;
 use crate::deny::stream::publish;
 use crate::deny::{DenyList, epoch};
+use crate::latest::Latest;
 use crate::metrics::Metrics;
 use crate::outbox::{self, Webhook};
 use crate::rates::{Appointments, Rates};
@@ -195,7 +196,9 @@ impl Service {
             snapshots: Snapshots::default(),
             receipts,
             sightings,
+            jwks: Latest::default(),
             last_jwks: ArcSwapOption::empty(),
+            keys_document: Latest::default(),
             vault,
             digest_key,
             register,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use scrip_token::jwk::Jwk;
 use scrip_token::signature::KeyError;
-use scrip_token::{Alg, SigningKey, Typ, limits};
+use scrip_token::{Alg, SigningKey, Typ, VerifyingKey, limits};
 use secrecy::SecretString;
 
 use crate::recorder::Recorded;
@@ -107,6 +107,15 @@ impl Signer {
     #[must_use]
     pub fn has(&self, kid: &str) -> bool {
         self.keys.load().contains_key(kid)
+    }
+
+    /// Whether the key `kid` made this signature over `message`; `None` where it is not here, as one is
+    /// that another replica has just made.
+    #[must_use]
+    pub fn has_signed(&self, kid: &str, message: &[u8], signature: &[u8]) -> Option<bool> {
+        let key = self.keys.load().get(kid).cloned()?;
+        let key = VerifyingKey::new(key.public());
+        Some(key.is_ok_and(|key| key.verify(message, signature)))
     }
 
     /// Signs what has been recorded; nothing else can become a token.

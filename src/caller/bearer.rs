@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::http::{HeaderMap, header};
-use scrip_token::VerifyingKey;
+use scrip_token::compact::{Compact, Header};
 use scrip_token::jwk::KeySet;
+use scrip_token::{Typ, VerifyingKey, limits};
 use scrip_verify::{
     Address, Asked, DenySet, Derived, Information, Issuer, Model, Presented, Proof, Size, Trust,
     Verifier,
@@ -51,9 +52,11 @@ pub async fn operator(
     }
     match value.as_bytes().split_at_checked(scheme.len() + 1) {
         Some((_, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
-            let session = match means {
-                Means::Token => app.store.read().await?,
-                Means::TokenOrSecret => app.store.read_reserved().await?,
+            let session = match (means, has_signed(app, token)) {
+                // What nobody here has signed is not looked up, and takes no connection from anybody.
+                (_, Some(false)) => return Err(Unproved::Token("not signed here".into())),
+                (Means::TokenOrSecret, Some(true)) => app.store.read_reserved().await?,
+                (Means::TokenOrSecret, None) | (Means::Token, _) => app.store.read().await?,
             };
             by_token(app, token, address, scope, session).await
         }
@@ -79,6 +82,13 @@ pub async fn operator_with_either(
             .map_err(|why| if let Unproved::Scope(_) = why { Unproved::Scope(scope) } else { why }),
         proved => proved,
     }
+}
+
+/// Whether the key that a token names has signed it; `None` where that key is not here.
+fn has_signed(app: &App, token: &[u8]) -> Option<bool> {
+    let Ok(parts) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Some(false) };
+    let Ok(header) = Header::parse(&parts.header, Typ::AccessToken) else { return Some(false) };
+    app.signer.has_signed(&header.kid, parts.signing_input, &parts.signature)
 }
 
 async fn by_secret(

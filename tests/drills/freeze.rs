@@ -43,6 +43,11 @@ async fn n113_a_frozen_database_makes_nobody_wait_for_long() {
         let ready = timeout(ANSWERED, http.readiness()).await.expect("it is answered");
         assert_eq!(ready.status, 503, "{ready:?}");
         gateway.accepts(&token).await;
+        // What was not signed here needs no look at the database, and so takes no connection to it.
+        for forged in ["nothing", &forged(&token)] {
+            let refused = timeout(ANSWERED, http.read_with(forged, "/v1/deny/snapshot")).await;
+            assert_eq!(refused.expect("it is answered").status, 401);
+        }
     }
 
     cluster.thaw();
@@ -55,6 +60,13 @@ async fn n113_a_frozen_database_makes_nobody_wait_for_long() {
     let revoked = http.revoke(&acme.operator, json!({"client": "acme/billing"})).await.unwrap();
     assert_eq!(revoked.status, 201, "{revoked:?}");
     gateway.learns_of(&fresh).await;
+}
+
+/// The token with another signature.
+fn forged(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    format!("{signed}.{other}{}", &signature[1..])
 }
 
 /// A primary that lost its power, and the one that took over: the old connections never answer
