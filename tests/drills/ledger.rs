@@ -1,5 +1,6 @@
 //! What was asked for and what every gateway said, on one clock, and whether that keeps the promise.
 
+use chrono::DateTime;
 use scrip::clock;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub struct Receipt {
     pub enforcing: Vec<usize>,
     /// Whether those are all.
     pub all: bool,
+    /// From when on nobody accepts the token, enforced or not.
+    pub by: Time,
 }
 
 /// What one gateway said of one token.
@@ -119,6 +122,8 @@ pub enum Broken {
     Dishonest { gateway: usize, token: usize, after: Duration, age: u64 },
     /// Accepted by a gateway that, as the service had said by then, enforced the revocation.
     Untrue { gateway: usize, token: usize },
+    /// Accepted so long after nobody was to accept it any more, as the service had said.
+    Rosy { gateway: usize, token: usize, after: Duration },
     /// Accepted after everything had settled.
     Lost { gateway: usize, token: usize },
     /// Accepted by a gateway that had refused it as revoked.
@@ -149,6 +154,7 @@ impl History {
         let mut worst = Duration::ZERO;
         let mut refused = BTreeMap::new();
         let enforced = self.enforced();
+        let over = self.over();
         for verdict in &self.verdicts {
             let &Verdict { gateway, token, asked, answered, .. } = verdict;
             match &verdict.said {
@@ -157,6 +163,13 @@ impl History {
                     broken.extend(self.accepted(verdict, promise));
                     if enforced.get(&(gateway, token)).is_some_and(|since| asked > *since) {
                         broken.push(Broken::Untrue { gateway, token });
+                    }
+                    // By a clock that the drill moves, nothing is said of this one.
+                    let after = over.get(&token).and_then(|by| asked.checked_sub(*by));
+                    if let Some(after) = after.filter(|after| *after > promise.aged(0))
+                        && promise.skew == 0
+                    {
+                        broken.push(Broken::Rosy { gateway, token, after });
                     }
                     if refused.get(&(gateway, token)).is_some_and(|since| asked > *since) {
                         broken.push(Broken::Forgotten { gateway, token });
@@ -202,6 +215,16 @@ impl History {
             }
         }
         enforced
+    }
+
+    /// From when on nobody accepts each token: the earliest that the service has said.
+    fn over(&self) -> BTreeMap<usize, Time> {
+        let mut over = BTreeMap::new();
+        for receipt in &self.receipts {
+            let by = over.entry(receipt.token).or_insert(receipt.by);
+            *by = receipt.by.min(*by);
+        }
+        over
     }
 
     fn accepted(&self, verdict: &Verdict, promise: Promise) -> Option<Broken> {
@@ -286,6 +309,10 @@ impl Ledger {
     /// Takes down the `enforced` of a reply.
     pub fn receipt(&self, token: usize, enforced: &Value) {
         let at = self.now();
+        let by = enforced["by"].as_str().and_then(|by| DateTime::parse_from_rfc3339(by).ok());
+        let ahead = by.expect("a time").timestamp_millis() - clock::now_ms();
+        let gap = Duration::from_millis(ahead.unsigned_abs());
+        let by = if ahead < 0 { at.saturating_sub(gap) } else { at + gap };
         let verifiers = enforced["verifiers"].as_array().expect("a list").iter();
         let enforcing = verifiers.filter(|one| !one["since"].is_null()).map(|one| {
             let number = one["verifier"].as_str().and_then(|name| name.strip_prefix("gateway-"));
@@ -293,7 +320,7 @@ impl Ledger {
         });
         let enforcing = enforcing.collect();
         let all = enforced["all"].as_bool().expect("yes or no");
-        self.read().receipts.push(Receipt { token, at, enforcing, all });
+        self.read().receipts.push(Receipt { token, at, enforcing, all, by });
     }
 
     pub fn verdict(&self, verdict: Verdict) {

@@ -80,11 +80,23 @@ fn an_acceptance_by_information_that_knew_better_is_noticed() {
 fn an_acceptance_after_the_receipt_of_this_gateway_is_noticed() {
     let accepted = verdict(0, 10_600, Said::Accepted);
     let mut history = history([accepted.clone(), Verdict { gateway: 1, ..accepted }]);
-    let receipt = |at| Receipt { token: 0, at, enforcing: vec![1], all: false };
+    let by = at(20_000);
+    let receipt = |at| Receipt { token: 0, at, enforcing: vec![1], all: false, by };
     history.receipts = vec![receipt(at(10_600))];
     assert!(history.check(PROMISE).is_ok());
     history.receipts = vec![receipt(at(10_599)), receipt(at(20_000))];
     assert_eq!(broken(&history), [Broken::Untrue { gateway: 1, token: 0 }]);
+}
+
+#[test]
+fn an_acceptance_after_nobody_was_to_accept_it_any_more_is_noticed() {
+    let mut history = history([verdict(0, 13_001, Said::Accepted)]);
+    let receipt = |by| Receipt { token: 0, at: at(10_100), enforcing: vec![], all: false, by };
+    history.receipts = vec![receipt(at(12_001))];
+    assert!(history.check(PROMISE).is_ok());
+    // Asked again, it may say an earlier time.
+    history.receipts = vec![receipt(at(12_000)), receipt(at(30_000))];
+    assert_eq!(broken(&history), [Broken::Rosy { gateway: 0, token: 0, after: at(1_001) }]);
 }
 
 #[test]
