@@ -28,8 +28,11 @@ pub(crate) struct Field {
     pub(crate) http: Http,
     pub(crate) drains: Drains,
     billing: Cli,
-    followers: Vec<(Handle, Reader)>,
+    followers: Vec<(Handle, Gateway)>,
 }
+
+/// A follower as a gateway has it: with a verifier that is built once.
+type Gateway = (Reader, Verifier);
 
 /// One revocation, from the request on.
 pub(crate) struct Revoked {
@@ -51,7 +54,7 @@ impl Field {
             let config = Config { credential, ..Config::new(acme.installation.url()) };
             let (handle, reader) = Follower::start(config).await.expect("a loopback issuer");
             handle.synced().await.expect("nobody stops it");
-            followers.push((handle, reader));
+            followers.push((handle, (reader, Verifier::new("llm-gateway", "prod"))));
         }
         Self { name, http: acme.http(), acme, drains: Drains::new(), billing, followers }
     }
@@ -78,12 +81,11 @@ impl Field {
         });
         let minted = minted.await;
         let token: Arc<str> = minted.body["access_token"].as_str().expect("a token").into();
-        let readers: Vec<Reader> =
-            self.followers.iter().map(|(_, reader)| reader.clone()).collect();
-        let watching = spawn_blocking({
-            let token = token.clone();
-            move || watch(&readers, &token)
-        });
+        let gateways: Vec<Gateway> =
+            self.followers.iter().map(|(_, gateway)| gateway.clone()).collect();
+        // Each has had the token before, as where it is worth revoking.
+        assert!(gateways.iter().all(|gateway| accepts(gateway, &token)), "it is not revoked yet");
+        let watching = spawn_blocking(move || watch(&gateways, &token));
         let sent = clock::monotonic();
         let revoked = self.http.revoke(&self.acme.operator, json!({"jti": minted.body["jti"]}));
         let answer = revoked.await.expect("the service answers");
@@ -95,26 +97,30 @@ impl Field {
 }
 
 /// When each of them came to refuse the token.
-fn watch(readers: &[Reader], token: &str) -> Vec<Instant> {
-    let verifiers: Vec<Verifier> =
-        readers.iter().map(|_| Verifier::new("llm-gateway", "prod")).collect();
-    let mut waiting: Vec<_> = readers.iter().zip(verifiers).collect();
+fn watch(gateways: &[Gateway], token: &str) -> Vec<Instant> {
+    let mut waiting: Vec<_> = gateways.iter().collect();
     let mut refused = Vec::new();
     let begun = clock::monotonic();
     while !waiting.is_empty() {
-        waiting.retain(|(reader, verifier)| {
-            let view = reader.view();
-            match verifier.authenticate(token.as_bytes(), view.now(), &view.trust()) {
-                Ok(_) => true,
-                Err(Rejection::Revoked(_)) => {
-                    refused.push(clock::monotonic());
-                    false
-                }
-                Err(other) => panic!("{other}"),
+        waiting.retain(|gateway| {
+            let accepts = accepts(gateway, token);
+            if !accepts {
+                refused.push(clock::monotonic());
             }
+            accepts
         });
         assert!(begun.elapsed() < Duration::from_secs(60), "it never arrived");
         std::thread::sleep(LOOK);
     }
     refused
+}
+
+/// Whether it accepts the token; revoked is the only reason not to.
+fn accepts((reader, verifier): &Gateway, token: &str) -> bool {
+    let view = reader.view();
+    match verifier.authenticate(token.as_bytes(), view.now(), &view.trust()) {
+        Ok(_) => true,
+        Err(Rejection::Revoked(_)) => false,
+        Err(other) => panic!("{other}"),
+    }
 }
