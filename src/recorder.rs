@@ -241,7 +241,7 @@ async fn commit(
         settled.push(standing.settle(&mut tx, order, &mut quotas, &mut rows).await?);
     }
     rows.insert(&mut tx).await?;
-    let alerts = quotas.write(&mut tx, standing.now_ms.cast_signed()).await?;
+    let alerts = quotas.write(&mut tx, standing.0.now_ms).await?;
     tx.commit().await?;
     for (client, address) in rows.uses {
         uses.note(&client, address, standing.now());
@@ -251,10 +251,7 @@ async fn commit(
 }
 
 /// What stands in the database while the group holds the mint's lock.
-struct Standing {
-    now_ms: u64,
-    of: standing::Standing,
-}
+struct Standing(standing::Standing);
 
 impl Standing {
     async fn read(tx: &mut Tx, orders: &[Order]) -> Result<Self, StoreError> {
@@ -266,18 +263,21 @@ impl Standing {
         subjects.sort_unstable();
         subjects.dedup();
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-        let of = standing::read(tx, &clients, &subjects, clock::now_ms()).await?;
-        Ok(Self { now_ms: of.now_ms.unsigned_abs(), of })
+        standing::read(tx, &clients, &subjects, clock::now_ms()).await.map(Self)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.now_ms.unsigned_abs()
     }
 
     fn now(&self) -> u64 {
-        self.now_ms / 1000
+        self.now_ms() / 1000
     }
 
     /// The key that signs tokens of `alg` now: the one that took over last.
     fn kid(&self, alg: Alg) -> Option<&str> {
         let (alg, now) = (alg.as_str(), self.now().cast_signed());
-        let signs = self.of.keys.iter().filter(|key| key.alg == alg && key.from <= now);
+        let signs = self.0.keys.iter().filter(|key| key.alg == alg && key.from <= now);
         signs.max_by_key(|key| (key.from, &key.kid)).map(|key| key.kid.as_str())
     }
 
@@ -291,7 +291,7 @@ impl Standing {
         let now = self.now();
         let client = order.approved.client().as_str();
         let cred = (client.to_owned(), order.approved.cred().to_owned());
-        if !self.of.enabled.contains(client) || self.of.ended.contains(&cred) {
+        if !self.0.enabled.contains(client) || self.0.ended.contains(&cred) {
             return Ok(Settled::Refused(NotRecorded::Ended));
         }
         let Some(kid) = self.kid(order.alg) else {
@@ -299,7 +299,7 @@ impl Standing {
         };
 
         for subject in subject::of_approved(&order.approved) {
-            match self.of.cuts.get(&subject) {
+            match self.0.cuts.get(&subject) {
                 // Without a date it names a version of the credential, which has ended for good.
                 Some(None) => return Ok(Settled::Refused(NotRecorded::Ended)),
                 Some(Some(before)) if before.unsigned_abs() >= now => {
@@ -311,7 +311,7 @@ impl Standing {
         }
 
         let kid = kid.to_owned();
-        let jti = Jti::new(self.now_ms, random::bytes());
+        let jti = Jti::new(self.now_ms(), random::bytes());
         let taken = quotas.take(&order.approved);
         if let Some(repeat) = &order.repeat {
             let claimed = match &taken {
@@ -334,7 +334,7 @@ impl Standing {
                             .jti(claims.jti)
                             .origin(order.address, order.request_id)
                             .detail(&json!({"exp": claims.exp, "kid": kid}))
-                            .at(self.now_ms.cast_signed()),
+                            .at(self.0.now_ms),
                     );
                     return Ok(Settled::Recorded(Recorded { claims: *claims, text, kid, now }));
                 }
@@ -350,7 +350,7 @@ impl Standing {
         };
         let Order { address, request_id, asked, .. } = order;
         let claims = order.approved.into_claims(now, jti);
-        let text = rows.add(&claims, &kid, &asked, address, request_id, self.now_ms)?;
+        let text = rows.add(&claims, &kid, &asked, address, request_id, self.now_ms())?;
         if let Some(taken) = taken {
             quotas.keep(taken, &claims);
         }

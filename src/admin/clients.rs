@@ -328,8 +328,8 @@ pub async fn rotate(
 }
 
 /// `DELETE /v1/clients/{tenant}/{name}`: disables the client for ever, kills every token issued so
-/// far and retires its ledgers; its history stays, and so does what Vault keeps. 204, again for one that is deleted
-/// already; 400, 401, 403, 404, 503.
+/// far and retires its ledgers; its history stays, and so does what Vault keeps. 204, again for one
+/// that is deleted already; 400, 401, 403, 404, 503.
 ///
 /// # Errors
 /// [`Problem`].

@@ -96,7 +96,10 @@ async fn write(store: &Store, group: &BTreeSet<Sighting>) -> Result<(), StoreErr
     }
     let silent = silent(&mut tx, named, now).await?;
     // A client that makes up names is one that gives none.
-    let full = readers::with_names(&mut tx, MOST_OF_CLIENT).await?;
+    let full = match silent.is_empty() {
+        true => Vec::new(),
+        false => readers::with_names(&mut tx, MOST_OF_CLIENT).await?,
+    };
     let (beyond, readers): (Vec<_>, Vec<_>) =
         silent.into_iter().partition(|(client, _)| full.iter().any(|full| full == client));
     nameless.extend(beyond.iter().map(|(client, _)| client));
