@@ -10,6 +10,7 @@ mod preview;
 mod request;
 mod revoker;
 mod selector;
+mod unissued;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What a group of revocations comes to: each order judged by what stands in the database, and by the
 //! orders before it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use scrip_token::{Digest, Jti};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::enact::{Draft, Grounds};
 use super::revoker::{Order, Revoked};
 use super::selector::{Found, Target};
+use super::unissued::Unissued;
 use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
 use crate::caller::Caller;
@@ -19,13 +20,7 @@ use crate::clock;
 use crate::store::idempotency::{self, Used};
 use crate::store::revocations::{self, Revocation};
 use crate::store::tokens::{self, Token};
-use crate::store::{StoreError, Tx, audit, deny_unissued};
-
-/// Most live entries about tokens that were never issued. A follower takes 64 MiB; these are 20 MB, and
-/// whoever revokes a thousand of them each second does not get there: they are over by then.
-const MAX_UNISSUED: u64 = 1_000_000;
-/// By how many seconds together their ends are counted.
-const TOGETHER: u64 = 60;
+use crate::store::{StoreError, Tx, audit};
 
 /// The orders of a group.
 pub(super) struct Docket {
@@ -38,9 +33,8 @@ pub(super) struct Docket {
     keys: HashMap<(String, String), (Digest, Verdict)>,
     /// Keys to be remembered, with what they led to.
     used: Vec<(Used, Verdict)>,
-    /// How many more tokens that were never issued may be denied; when those of this group are over.
-    room: u64,
-    unissued: BTreeMap<u64, i64>,
+    /// With those of this group.
+    pub(super) unissued: Unissued,
     /// For the audit log, one for each draft.
     events: Vec<(Event, Value)>,
     verdicts: Vec<Result<Verdict, NotRevoked>>,
@@ -67,6 +61,7 @@ impl Docket {
     pub(super) async fn open(
         tx: &mut Tx,
         orders: Vec<Order>,
+        unissued: Unissued,
         now_ms: i64,
     ) -> Result<Self, NotRevoked> {
         let mut docket = Self {
@@ -75,8 +70,7 @@ impl Docket {
             standing: HashMap::new(),
             keys: HashMap::new(),
             used: Vec::new(),
-            room: 0,
-            unissued: BTreeMap::new(),
+            unissued,
             events: Vec::new(),
             verdicts: Vec::with_capacity(orders.len()),
         };
@@ -103,8 +97,7 @@ impl Docket {
             docket.standing.insert(first.subject, verdict);
         }
         if found.iter().flatten().any(|found| found.unissued_until().is_some()) {
-            let live = deny_unissued::live(tx, now_ms / 1000).await?;
-            docket.room = MAX_UNISSUED.saturating_sub(live.unsigned_abs());
+            docket.unissued.refresh(tx, now_ms).await?;
         }
         for (order, found) in orders.into_iter().zip(found) {
             let verdict = docket.judge(tx, order, found).await?;
@@ -199,16 +192,7 @@ impl Docket {
 
     /// Takes room for it on the list; what was issued here needs none.
     fn has_room(&mut self, found: &Found) -> bool {
-        let Some(until) = found.unissued_until() else { return true };
-        let Some(left) = self.room.checked_sub(1) else { return false };
-        self.room = left;
-        *self.unissued.entry(until.next_multiple_of(TOGETHER)).or_default() += 1;
-        true
-    }
-
-    /// What this group adds, as it is counted.
-    pub(super) fn unissued(&self) -> Vec<(i64, i64)> {
-        self.unissued.iter().map(|(until, entries)| (until.cast_signed(), *entries)).collect()
+        found.unissued_until().is_none_or(|until| self.unissued.take(until))
     }
 
     fn draft(&mut self, order: Order, found: Found) -> Verdict {

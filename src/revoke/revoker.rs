@@ -15,13 +15,14 @@ use super::docket::Docket;
 use super::enact::{Grounds, enact};
 use super::line::{Line, Place, Places};
 use super::selector::{Selector, Target};
+use super::unissued::Unissued;
 use crate::caller::{Caller, Reach};
 use crate::clock;
 use crate::deny::{Appended, DenyList, Position, PublishError, epoch};
 use crate::router::RequestId;
 use crate::signer::{self, Purpose, Signer, rotation};
 use crate::store::revocations::Revocation;
-use crate::store::{Lock, Store, Tx, audit, credentials, deny_unissued};
+use crate::store::{Lock, Store, Tx, audit, credentials};
 
 /// Most revocations in one commit.
 const MAX_GROUP: usize = 256;
@@ -74,7 +75,7 @@ impl Revoker {
         signer: Arc<Signer>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, mut arriving) = mpsc::unbounded_channel::<Pending>();
-        let registry = Registry { store, deny, signer };
+        let mut registry = Registry { store, deny, signer, unissued: Unissued::default() };
         let task = tokio::spawn(async move {
             let mut line = Line::default();
             loop {
@@ -107,11 +108,12 @@ struct Registry {
     store: Store,
     deny: Arc<DenyList>,
     signer: Arc<Signer>,
+    unissued: Unissued,
 }
 
 impl Registry {
     /// Commits a group and answers everybody in it.
-    async fn settle(&self, group: Vec<Pending>) {
+    async fn settle(&mut self, group: Vec<Pending>) {
         let (orders, waiting): (Vec<_>, Vec<_>) = group
             .into_iter()
             .map(|Pending { order, reply, place }| (order, (reply, place)))
@@ -128,12 +130,13 @@ impl Registry {
     }
 
     async fn commit(
-        &self,
+        &mut self,
         orders: Vec<Order>,
     ) -> Result<Vec<Result<Revoked, NotRevoked>>, NotRevoked> {
         let mut tx = self.store.begin(Lock::Revoke).await?;
         let now_ms = tx.now_ms(clock::now_ms()).await?;
-        let mut docket = Docket::open(&mut tx, orders, now_ms).await?;
+        let unissued = self.unissued.clone();
+        let mut docket = Docket::open(&mut tx, orders, unissued, now_ms).await?;
         let drafts = std::mem::take(&mut docket.drafts);
         let targets: Vec<Target> = drafts.iter().map(|d| d.selector.target.clone()).collect();
 
@@ -148,12 +151,12 @@ impl Registry {
                 appended = further;
             }
         }
-        deny_unissued::add(&mut tx, &docket.unissued()).await?;
         docket.remember(&mut tx, &revoked).await?;
         audit::insert_many(&mut tx, &docket.events(&revoked)).await?;
         tx.commit().await?;
 
         self.deny.announce(appended);
+        self.unissued = std::mem::take(&mut docket.unissued);
         metrics::counter!("scrip_revocations_total").increment(revoked.len() as u64);
         for revocation in &revoked {
             tracing::info!(subject = revocation.subject, by = revocation.by_whom, "revoked");
