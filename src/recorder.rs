@@ -23,8 +23,8 @@ use crate::deny::{self, subject};
 use crate::mint::ROUTE;
 use crate::policy::Approved;
 use crate::store::idempotency::Used;
-use crate::store::{Lock, Store, StoreError, Tx, idempotency, standing, tokens};
-use crate::{audit, clock, random};
+use crate::store::{Inserts, Lock, Store, StoreError, Tx, idempotency, standing, tokens};
+use crate::{audit, clock, random, store};
 use quotas::Quotas;
 use rows::Rows;
 use uses::Uses;
@@ -240,13 +240,21 @@ async fn commit(
     for order in orders {
         settled.push(standing.settle(&mut tx, order, &mut quotas, &mut rows).await?);
     }
-    rows.insert(&mut tx).await?;
-    let alerts = quotas.write(&mut tx, standing.0.now_ms).await?;
+    let insert = |inserts: &mut Inserts| {
+        rows.push(inserts);
+        quotas.push(inserts)
+    };
+    let alerts = tx.insert(insert).await?;
+    let alerts: Vec<_> = alerts.into_iter().map(|alert| alert.at(standing.0.now_ms)).collect();
+    if !alerts.is_empty() {
+        store::audit::insert_many(&mut tx, &alerts).await?;
+    }
     tx.commit().await?;
     for (client, address) in rows.uses {
         uses.note(&client, address, standing.now());
     }
-    metrics::counter!("scrip_alerts_total", "of" => "quota.threshold").increment(alerts);
+    metrics::counter!("scrip_alerts_total", "of" => "quota.threshold")
+        .increment(alerts.len() as u64);
     Ok(settled)
 }
 

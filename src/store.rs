@@ -8,6 +8,7 @@
 mod column;
 mod error;
 mod gate;
+mod inserts;
 mod listener;
 mod postgres;
 mod schema;
@@ -45,6 +46,7 @@ pub mod usage;
 pub mod verifiers;
 
 pub use error::StoreError;
+pub use inserts::Inserts;
 pub use installation::now_ms;
 pub use listener::{Listener, Numbered};
 pub use session::{Conn, Reader, Session, Tx};

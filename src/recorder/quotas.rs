@@ -12,7 +12,7 @@ use crate::policy::{Approved, Charge, Denial};
 use crate::prices::PriceList;
 use crate::store::escrows::{self, Cost, Escrow};
 use crate::store::quotas::{self, Account, Key};
-use crate::store::{StoreError, Tx, audit, prices};
+use crate::store::{Inserts, StoreError, Tx, prices};
 
 /// When a mint refused by a lifetime's quota may be tried again: there is no next window, but what
 /// the tokens that are out have not used is back within so many seconds.
@@ -181,19 +181,12 @@ impl Quotas {
         }
     }
 
-    /// Writes what has been kept, and the alerts; says how many those are.
-    ///
-    /// # Errors
-    /// As any statement.
-    pub async fn write(self, tx: &mut Tx, now_ms: i64) -> Result<u64, StoreError> {
+    /// Puts what it has become with what else is inserted. Yields the alerts that this raises.
+    pub fn push(self, inserts: &mut Inserts) -> Vec<Event> {
         let accounts: Vec<Account> = self.accounts.into_values().collect();
-        quotas::put_many(tx, &accounts).await?;
-        escrows::insert_many(tx, &self.escrows).await?;
-        let alerts: Vec<_> = self.alerts.into_iter().map(|alert| alert.at(now_ms)).collect();
-        if !alerts.is_empty() {
-            audit::insert_many(tx, &alerts).await?;
-        }
-        Ok(alerts.len() as u64)
+        quotas::push(inserts, &accounts);
+        escrows::push(inserts, &self.escrows);
+        self.alerts
     }
 }
 

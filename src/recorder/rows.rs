@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::audit::Event;
-use crate::store::{self, StoreError, Tx, tokens};
+use crate::store::{self, Inserts, StoreError, tokens};
 
 /// Rows that are not written yet, and who minted from where.
 #[derive(Default)]
@@ -72,20 +72,13 @@ impl Rows {
         Ok(text)
     }
 
-    /// Writes them.
-    ///
-    /// # Errors
-    /// As any statement.
-    pub(super) async fn insert(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        if self.events.is_empty() {
-            return Ok(());
-        }
-        tokens::insert_many(tx, &self.tokens).await?;
-        store::audit::insert_many(tx, &self.events).await
+    /// Puts them with what else is inserted. None of the events is an alert.
+    pub(super) fn push(&self, inserts: &mut Inserts) {
+        tokens::push(inserts, &self.tokens);
+        store::audit::push(inserts, &self.events);
     }
 }
 
-/// What the audit log says of a token.
 #[derive(Serialize)]
 struct Granted<'a> {
     aud: &'a str,

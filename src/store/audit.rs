@@ -1,8 +1,8 @@
 //! Who did what, when, from where, and what came of it.
 
 use super::column::{Bytes, floor};
-use super::session::heard;
-use super::{Conn, Session, StoreError, Tenants, Tx, on, outbox, push_tenants};
+use super::inserts::insert;
+use super::{Inserts, Session, StoreError, Tenants, Tx, on, outbox, push_tenants};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -57,61 +57,26 @@ pub struct Filter<'a> {
 /// # Errors
 /// As any statement.
 pub async fn insert_many(tx: &mut Tx, events: &[Event]) -> Result<(), StoreError> {
-    match tx.conn() {
-        // A group of any size is one statement, planned once.
-        Conn::Postgres(c) => {
-            macro_rules! column {
-                ($event:ident => $value:expr) => {
-                    events.iter().map(|$event| $value).collect::<Vec<_>>()
-                };
-            }
-            let sql = "INSERT INTO audit (id, at_ms, action, outcome, actor, tenant, target, \
-                       jti, address, request_id, detail) \
-                       SELECT * FROM UNNEST($1::bytea[], $2::bigint[], $3::text[], $4::text[], \
-                       $5::text[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::text[], \
-                       $11::text[])";
-            let insert = sqlx::query(sql)
-                .bind(column!(e => e.id.as_bytes().as_slice()))
-                .bind(column!(e => e.at_ms))
-                .bind(column!(e => e.action.as_str()))
-                .bind(column!(e => e.outcome.as_str()))
-                .bind(column!(e => e.actor.as_deref()))
-                .bind(column!(e => e.tenant.as_deref()))
-                .bind(column!(e => e.target.as_deref()))
-                .bind(column!(e => e.jti.as_ref().map(|jti| jti.as_bytes().as_slice())))
-                .bind(column!(e => e.address.as_deref()))
-                .bind(column!(e => e.request_id.as_str()))
-                .bind(column!(e => e.detail.as_str()))
-                .execute(c);
-            heard(insert).await?;
-        }
-        // As many rows as SQLite's 32,766 parameters allow for in a round figure. What fails half-way
-        // leaves rows to a transaction that is given up; so SQLite need not be able to undo them.
-        Conn::Sqlite(c) => {
-            for events in events.chunks(1000) {
-                let mut query = QueryBuilder::new(
-                    "INSERT OR FAIL INTO audit (id, at_ms, action, outcome, actor, tenant, \
-                     target, jti, address, request_id, detail) ",
-                );
-                query.push_values(events, |mut row, e| {
-                    row.push_bind(e.id.as_bytes().as_slice())
-                        .push_bind(e.at_ms)
-                        .push_bind(&e.action)
-                        .push_bind(&e.outcome)
-                        .push_bind(&e.actor)
-                        .push_bind(&e.tenant)
-                        .push_bind(&e.target)
-                        .push_bind(e.jti.as_ref().map(|jti| jti.as_bytes().as_slice()))
-                        .push_bind(&e.address)
-                        .push_bind(&e.request_id)
-                        .push_bind(&e.detail);
-                });
-                query.build().execute(&mut *c).await?;
-            }
-        }
-    }
+    tx.insert(|inserts| push(inserts, events)).await?;
     let alerts: Vec<&Event> = events.iter().filter(|event| event.outcome == ALERT).collect();
     outbox::insert_many(tx, &alerts).await
+}
+
+/// The same for events of which none is an alert.
+pub fn push(inserts: &mut Inserts, events: &[Event]) {
+    insert!(inserts, "audit", events, |e| {
+        id: bytea = e.id.as_bytes().as_slice(),
+        at_ms: bigint = e.at_ms,
+        action: text = e.action.as_str(),
+        outcome: text = e.outcome.as_str(),
+        actor: text = e.actor.as_deref(),
+        tenant: text = e.tenant.as_deref(),
+        target: text = e.target.as_deref(),
+        jti: bytea = e.jti.as_ref().map(|jti| jti.as_bytes().as_slice()),
+        address: text = e.address.as_deref(),
+        request_id: text = e.request_id.as_str(),
+        detail: text = e.detail.as_str(),
+    });
 }
 
 /// Those concerning these tenants that the filter lets through, newest first, from behind the event `after` on.

@@ -2,8 +2,9 @@
 //! made of.
 
 use super::column::Bytes;
-use super::session::{heard, slice};
-use super::{Conn, Session, StoreError, Tx, on, push_list};
+use super::inserts::insert;
+use super::session::slice;
+use super::{Session, StoreError, Tx, on, push_list};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
 
@@ -45,54 +46,20 @@ pub struct Cut {
 /// # Errors
 /// [`StoreError::Conflict`] where a place is taken.
 pub async fn insert_many(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    match tx.conn() {
-        // A batch of any size is one statement, planned once.
-        Conn::Postgres(c) => {
-            macro_rules! column {
-                ($entry:ident => $value:expr) => {
-                    entries.iter().map(|$entry| $value).collect::<Vec<_>>()
-                };
-            }
-            let sql = "INSERT INTO deny_entries \
-                       (epoch, seq, ord, kind, subject, jti, before, until, entry) \
-                       SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bigint[], $4::text[], \
-                       $5::text[], $6::bytea[], $7::bigint[], $8::bigint[], $9::text[])";
-            let insert = sqlx::query(sql)
-                .bind(column!(e => e.epoch.as_str()))
-                .bind(column!(e => e.seq))
-                .bind(column!(e => e.ord))
-                .bind(column!(e => e.kind.as_str()))
-                .bind(column!(e => e.subject.as_str()))
-                .bind(column!(e => e.jti.as_ref().map(|jti| jti.as_bytes().as_slice())))
-                .bind(column!(e => e.before))
-                .bind(column!(e => e.until))
-                .bind(column!(e => e.entry.as_str()))
-                .execute(c);
-            heard(insert).await?;
-        }
-        Conn::Sqlite(c) => {
-            let mut query = QueryBuilder::new(
-                "INSERT INTO deny_entries \
-                 (epoch, seq, ord, kind, subject, jti, before, until, entry) ",
-            );
-            query.push_values(entries, |mut row, e| {
-                row.push_bind(&e.epoch)
-                    .push_bind(e.seq)
-                    .push_bind(e.ord)
-                    .push_bind(&e.kind)
-                    .push_bind(&e.subject)
-                    .push_bind(e.jti.as_ref().map(|jti| jti.as_bytes().as_slice()))
-                    .push_bind(e.before)
-                    .push_bind(e.until)
-                    .push_bind(&e.entry);
-            });
-            query.build().execute(c).await?;
-        }
-    }
-    Ok(())
+    tx.insert(|inserts| {
+        insert!(inserts, "deny_entries", entries, |e| {
+            epoch: text = e.epoch.as_str(),
+            seq: bigint = e.seq,
+            ord: bigint = e.ord,
+            kind: text = e.kind.as_str(),
+            subject: text = e.subject.as_str(),
+            jti: bytea = e.jti.as_ref().map(|jti| jti.as_bytes().as_slice()),
+            before: bigint = e.before,
+            until: bigint = e.until,
+            entry: text = e.entry.as_str(),
+        });
+    })
+    .await
 }
 
 /// What stands at `now` against any of these subjects, whatever the epoch it was said in.

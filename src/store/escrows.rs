@@ -1,8 +1,9 @@
 //! What is escrowed for each token: moved from a quota at its mint, settled after its end.
 
 use super::column::Bytes;
-use super::session::{heard, locking, slice_of_ids};
-use super::{Conn, Session, StoreError, Tx, on, quotas};
+use super::inserts::insert;
+use super::session::{locking, slice_of_ids};
+use super::{Inserts, Session, StoreError, Tx, on, quotas};
 use crate::escrow::{Unit, Unreported, Window};
 use scrip_token::Jti;
 use sqlx::QueryBuilder;
@@ -100,68 +101,22 @@ impl Escrow {
     }
 }
 
-/// Records what a group of mints has moved into escrow, all or none.
-///
-/// # Errors
-/// [`StoreError::Conflict`] where a token has an escrow already.
-pub async fn insert_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreError> {
-    if escrows.is_empty() {
-        return Ok(());
-    }
-    match tx.conn() {
-        // A group of any size is one statement, planned once.
-        Conn::Postgres(c) => {
-            macro_rules! column {
-                ($escrow:ident => $value:expr) => {
-                    escrows.iter().map(|$escrow| $value).collect::<Vec<_>>()
-                };
-            }
-            let sql = "INSERT INTO escrows \
-                       (jti, client, period, starts, aud, exp, tokens, unreported, prices, rate, \
-                       cost, overrun) SELECT *, 0 FROM UNNEST($1::bytea[], $2::text[], $3::text[], \
-                       $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], \
-                       $9::bigint[], $10::bigint[], $11::bigint[])";
-            let insert = sqlx::query(sql)
-                .bind(column!(e => e.jti.as_bytes().as_slice()))
-                .bind(column!(e => e.client.as_str()))
-                .bind(column!(e => e.window.as_str()))
-                .bind(column!(e => e.starts))
-                .bind(column!(e => e.aud.as_str()))
-                .bind(column!(e => e.exp))
-                .bind(column!(e => e.tokens.cast_signed()))
-                .bind(column!(e => e.unreported.as_str()))
-                .bind(column!(e => e.cost.prices))
-                .bind(column!(e => e.cost.rate.cast_signed()))
-                .bind(column!(e => e.cost.held.cast_signed()))
-                .execute(c);
-            heard(insert).await?;
-        }
-        Conn::Sqlite(c) => {
-            for escrows in escrows.chunks(1000) {
-                let mut query = QueryBuilder::new(
-                    "INSERT INTO escrows \
-                     (jti, client, period, starts, aud, exp, tokens, unreported, prices, rate, \
-                     cost, overrun) ",
-                );
-                query.push_values(escrows, |mut row, e| {
-                    row.push_bind(e.jti.as_bytes().as_slice())
-                        .push_bind(&e.client)
-                        .push_bind(e.window.as_str())
-                        .push_bind(e.starts)
-                        .push_bind(&e.aud)
-                        .push_bind(e.exp)
-                        .push_bind(e.tokens.cast_signed())
-                        .push_bind(e.unreported.as_str())
-                        .push_bind(e.cost.prices)
-                        .push_bind(e.cost.rate.cast_signed())
-                        .push_bind(e.cost.held.cast_signed())
-                        .push_bind(0_i64);
-                });
-                query.build().execute(&mut *c).await?;
-            }
-        }
-    }
-    Ok(())
+/// Holds them.
+pub fn push(inserts: &mut Inserts, escrows: &[Escrow]) {
+    insert!(inserts, "escrows", escrows, |e| {
+        jti: bytea = e.jti.as_bytes().as_slice(),
+        client: text = e.client.as_str(),
+        period: text = e.window.as_str(),
+        starts: bigint = e.starts,
+        aud: text = e.aud.as_str(),
+        exp: bigint = e.exp,
+        tokens: bigint = e.tokens.cast_signed(),
+        unreported: text = e.unreported.as_str(),
+        prices: bigint = e.cost.prices,
+        rate: bigint = e.cost.rate.cast_signed(),
+        cost: bigint = e.cost.held.cast_signed(),
+        overrun: bigint = e.overrun.cast_signed(),
+    });
 }
 
 /// Those of these tokens, 1,000 at most, that have one, in order of their ids. Nobody else touches

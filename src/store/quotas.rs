@@ -1,7 +1,8 @@
 //! What has become of each client's quota, window by window.
 
+use super::inserts::insert;
 use super::session::{heard, slice};
-use super::{Conn, Session, StoreError, Tenants, Tx, on, push_tenants};
+use super::{Conn, Inserts, Session, StoreError, Tenants, Tx, on, push_tenants};
 use crate::escrow::{Allowance, Balance, Unit, Window};
 use sqlx::{ColumnIndex, Decode, FromRow, QueryBuilder, Row, Type};
 use std::collections::BTreeSet;
@@ -60,16 +61,6 @@ impl Account {
             Unit::Tokens => &mut self.tokens,
             Unit::Money => &mut self.money,
         }
-    }
-
-    /// In the order of [`AMOUNTS`].
-    fn amounts(&self) -> [i64; 16] {
-        let of = |Allowance { quota, alerted, balance }: Allowance| {
-            let Balance { granted, reserved, spent, refunded, overrun, carried } = balance;
-            [quota, alerted, granted, reserved, spent, refunded, overrun, carried]
-        };
-        let (tokens, money) = (of(self.tokens), of(self.money));
-        std::array::from_fn(|n| if n < 8 { tokens[n] } else { money[n - 8] }.cast_signed())
     }
 }
 
@@ -142,7 +133,7 @@ pub async fn lock(tx: &mut Tx, keys: &BTreeSet<Key>) -> Result<Vec<Account>, Sto
     let known: BTreeSet<Key> = found.iter().map(Account::key).collect();
     let new: Vec<Account> = keys.difference(&known).map(Account::new).collect();
     // Another replica may make the same meanwhile.
-    write(tx, &new, "DO NOTHING").await?;
+    tx.insert(|inserts| add(inserts, &new, "DO NOTHING")).await?;
     lock_those_there_are(tx, keys).await
 }
 
@@ -182,55 +173,39 @@ async fn lock_those_there_are(
 /// # Errors
 /// As any statement.
 pub async fn put_many(tx: &mut Tx, accounts: &[Account]) -> Result<(), StoreError> {
-    let updates = AMOUNTS.map(|column| format!("{column} = excluded.{column}"));
-    write(tx, accounts, &format!("DO UPDATE SET {}", updates.join(", "))).await
+    tx.insert(|inserts| push(inserts, accounts)).await
 }
 
-async fn write(tx: &mut Tx, accounts: &[Account], on_conflict: &str) -> Result<(), StoreError> {
-    if accounts.is_empty() {
-        return Ok(());
-    }
-    let insert =
-        format!("INSERT INTO quotas (client, period, starts, tenant, {}) ", AMOUNTS.join(", "));
-    let conflict = " ON CONFLICT (client, period, starts) ";
-    match tx.conn() {
-        // A statement of any size is one text, planned once.
-        Conn::Postgres(c) => {
-            let texts = |of: fn(&Account) -> &str| accounts.iter().map(of).collect::<Vec<_>>();
-            let mut query = QueryBuilder::new(insert);
-            query.push("SELECT * FROM UNNEST(").push_bind(texts(|a| &a.client));
-            query.push("::text[], ").push_bind(texts(|a| a.window.as_str()));
-            query
-                .push("::text[], ")
-                .push_bind(accounts.iter().map(|a| a.starts).collect::<Vec<_>>());
-            query.push("::bigint[], ").push_bind(texts(|a| &a.tenant));
-            query.push("::text[]");
-            let amounts: Vec<_> = accounts.iter().map(Account::amounts).collect();
-            for column in 0..AMOUNTS.len() {
-                let amounts: Vec<i64> = amounts.iter().map(|amounts| amounts[column]).collect();
-                query.push(", ").push_bind(amounts).push("::bigint[]");
-            }
-            query.push(")").push(conflict).push(on_conflict);
-            heard(query.build().execute(c)).await?;
-        }
-        // As many rows as SQLite's 32,766 parameters allow for in a round figure.
-        Conn::Sqlite(c) => {
-            for accounts in accounts.chunks(1000) {
-                let mut query = QueryBuilder::new(insert.as_str());
-                query.push_values(accounts, |mut row, a| {
-                    row.push_bind(&a.client)
-                        .push_bind(a.window.as_str())
-                        .push_bind(a.starts)
-                        .push_bind(&a.tenant);
-                    for amount in a.amounts() {
-                        row.push_bind(amount);
-                    }
-                });
-                query.push(conflict).push(on_conflict).build().execute(&mut *c).await?;
-            }
-        }
-    }
-    Ok(())
+/// The same, with others.
+pub fn push(inserts: &mut Inserts, accounts: &[Account]) {
+    let updates = AMOUNTS.map(|column| format!("{column} = excluded.{column}"));
+    add(inserts, accounts, &format!("DO UPDATE SET {}", updates.join(", ")));
+}
+
+fn add(inserts: &mut Inserts, accounts: &[Account], on_conflict: &str) {
+    let on_conflict = format!(" ON CONFLICT (client, period, starts) {on_conflict}");
+    insert!(inserts, "quotas", accounts, |a| {
+        client: text = a.client.as_str(),
+        period: text = a.window.as_str(),
+        starts: bigint = a.starts,
+        tenant: text = a.tenant.as_str(),
+        quota: bigint = a.tokens.quota.cast_signed(),
+        alerted: bigint = a.tokens.alerted.cast_signed(),
+        granted: bigint = a.tokens.balance.granted.cast_signed(),
+        reserved: bigint = a.tokens.balance.reserved.cast_signed(),
+        spent: bigint = a.tokens.balance.spent.cast_signed(),
+        refunded: bigint = a.tokens.balance.refunded.cast_signed(),
+        overrun: bigint = a.tokens.balance.overrun.cast_signed(),
+        carried: bigint = a.tokens.balance.carried.cast_signed(),
+        money_quota: bigint = a.money.quota.cast_signed(),
+        money_alerted: bigint = a.money.alerted.cast_signed(),
+        money_granted: bigint = a.money.balance.granted.cast_signed(),
+        money_reserved: bigint = a.money.balance.reserved.cast_signed(),
+        money_spent: bigint = a.money.balance.spent.cast_signed(),
+        money_refunded: bigint = a.money.balance.refunded.cast_signed(),
+        money_overrun: bigint = a.money.balance.overrun.cast_signed(),
+        money_carried: bigint = a.money.balance.carried.cast_signed(),
+    }, &on_conflict);
 }
 
 /// Which accounts; what is `None` does not restrict.

@@ -1,8 +1,8 @@
 //! Revocations as they were asked for and answered.
 
 use super::column::{Bytes, Flag};
-use super::session::heard;
-use super::{Conn, Session, StoreError, Tenants, Tx, on, push_list, push_tenants};
+use super::inserts::insert;
+use super::{Session, StoreError, Tenants, Tx, on, push_list, push_tenants};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
@@ -44,63 +44,24 @@ pub struct Revocation {
 /// # Errors
 /// [`StoreError::Conflict`] where an id is taken.
 pub async fn insert_many(tx: &mut Tx, revocations: &[Revocation]) -> Result<(), StoreError> {
-    match tx.conn() {
-        // A group of any size is one statement, planned once.
-        Conn::Postgres(c) => {
-            macro_rules! column {
-                ($revocation:ident => $value:expr) => {
-                    revocations.iter().map(|$revocation| $value).collect::<Vec<_>>()
-                };
-            }
-            let sql = "INSERT INTO revocations (id, epoch, seq, selector, subject, tenant, before, \
-                       reason, note, by_whom, at_ms, until, known) \
-                       SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::bigint[], $4::text[], \
-                       $5::text[], $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], \
-                       $11::bigint[], $12::bigint[], $13::bigint[])";
-            let insert = sqlx::query(sql)
-                .bind(column!(r => r.id.as_bytes().as_slice()))
-                .bind(column!(r => r.epoch.as_deref()))
-                .bind(column!(r => r.seq))
-                .bind(column!(r => r.selector.as_str()))
-                .bind(column!(r => r.subject.as_str()))
-                .bind(column!(r => r.tenant.as_deref()))
-                .bind(column!(r => r.before))
-                .bind(column!(r => r.reason.as_str()))
-                .bind(column!(r => r.note.as_str()))
-                .bind(column!(r => r.by_whom.as_str()))
-                .bind(column!(r => r.at_ms))
-                .bind(column!(r => r.until))
-                .bind(column!(r => i64::from(r.known)))
-                .execute(c);
-            heard(insert).await?;
-        }
-        // As many rows as fit into SQLite's 32,766 parameters in a round figure.
-        Conn::Sqlite(c) => {
-            for rows in revocations.chunks(1000) {
-                let mut query = QueryBuilder::new(
-                    "INSERT INTO revocations (id, epoch, seq, selector, subject, tenant, before, \
-                     reason, note, by_whom, at_ms, until, known) ",
-                );
-                query.push_values(rows, |mut row, r| {
-                    row.push_bind(r.id.as_bytes().as_slice())
-                        .push_bind(&r.epoch)
-                        .push_bind(r.seq)
-                        .push_bind(&r.selector)
-                        .push_bind(&r.subject)
-                        .push_bind(&r.tenant)
-                        .push_bind(r.before)
-                        .push_bind(&r.reason)
-                        .push_bind(&r.note)
-                        .push_bind(&r.by_whom)
-                        .push_bind(r.at_ms)
-                        .push_bind(r.until)
-                        .push_bind(i64::from(r.known));
-                });
-                query.build().execute(&mut *c).await?;
-            }
-        }
-    }
-    Ok(())
+    tx.insert(|inserts| {
+        insert!(inserts, "revocations", revocations, |r| {
+            id: bytea = r.id.as_bytes().as_slice(),
+            epoch: text = r.epoch.as_deref(),
+            seq: bigint = r.seq,
+            selector: text = r.selector.as_str(),
+            subject: text = r.subject.as_str(),
+            tenant: text = r.tenant.as_deref(),
+            before: bigint = r.before,
+            reason: text = r.reason.as_str(),
+            note: text = r.note.as_str(),
+            by_whom: text = r.by_whom.as_str(),
+            at_ms: bigint = r.at_ms,
+            until: bigint = r.until,
+            known: bigint = i64::from(r.known),
+        });
+    })
+    .await
 }
 
 /// One revocation.

@@ -1,8 +1,8 @@
 //! The inventory of issued tokens: a record each, never the token.
 
 use super::column::{Bytes, floor};
-use super::session::heard;
-use super::{Conn, Session, StoreError, Tx, on, push_list};
+use super::inserts::insert;
+use super::{Conn, Inserts, Session, StoreError, Tx, on, push_list};
 use scrip_token::Jti;
 use scrip_token::limits::HORIZON;
 use sqlx::QueryBuilder;
@@ -96,65 +96,21 @@ macro_rules! push_matching {
     };
 }
 
-/// Records a group of tokens, all or none.
-///
-/// # Errors
-/// [`StoreError::Conflict`] where a jti is taken.
-pub async fn insert_many(tx: &mut Tx, tokens: &[Token]) -> Result<(), StoreError> {
-    match tx.conn() {
-        // A group of any size is one statement, planned once.
-        Conn::Postgres(c) => {
-            macro_rules! column {
-                ($token:ident => $value:expr) => {
-                    tokens.iter().map(|$token| $value).collect::<Vec<_>>()
-                };
-            }
-            let sql = "INSERT INTO tokens \
-                       (jti, tenant, client, sub, aud, kid, cred, iat, exp, lin, claims) \
-                       SELECT * FROM UNNEST($1::bytea[], $2::text[], $3::text[], $4::text[], \
-                       $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], \
-                       $10::bytea[], $11::text[])";
-            let insert = sqlx::query(sql)
-                .bind(column!(t => t.jti.as_bytes().as_slice()))
-                .bind(column!(t => t.tenant.as_str()))
-                .bind(column!(t => t.client.as_str()))
-                .bind(column!(t => t.sub.as_str()))
-                .bind(column!(t => t.aud.as_str()))
-                .bind(column!(t => t.kid.as_str()))
-                .bind(column!(t => t.cred.as_deref()))
-                .bind(column!(t => t.iat))
-                .bind(column!(t => t.exp))
-                .bind(column!(t => lineage(t)))
-                .bind(column!(t => t.claims.as_str()))
-                .execute(c);
-            heard(insert).await?;
-        }
-        // As many rows as SQLite's 32,766 parameters allow for in a round figure. What fails half-way
-        // leaves rows to a transaction that is given up; so SQLite need not be able to undo them.
-        Conn::Sqlite(c) => {
-            for tokens in tokens.chunks(1000) {
-                let mut query = QueryBuilder::new(
-                    "INSERT OR FAIL INTO tokens \
-                     (jti, tenant, client, sub, aud, kid, cred, iat, exp, lin, claims) ",
-                );
-                query.push_values(tokens, |mut row, t| {
-                    row.push_bind(t.jti.as_bytes().as_slice())
-                        .push_bind(&t.tenant)
-                        .push_bind(&t.client)
-                        .push_bind(&t.sub)
-                        .push_bind(&t.aud)
-                        .push_bind(&t.kid)
-                        .push_bind(&t.cred)
-                        .push_bind(t.iat)
-                        .push_bind(t.exp)
-                        .push_bind(lineage(t))
-                        .push_bind(&t.claims);
-                });
-                query.build().execute(&mut *c).await?;
-            }
-        }
-    }
-    Ok(())
+/// Records a group of tokens.
+pub fn push(inserts: &mut Inserts, tokens: &[Token]) {
+    insert!(inserts, "tokens", tokens, |t| {
+        jti: bytea = t.jti.as_bytes().as_slice(),
+        tenant: text = t.tenant.as_str(),
+        client: text = t.client.as_str(),
+        sub: text = t.sub.as_str(),
+        aud: text = t.aud.as_str(),
+        kid: text = t.kid.as_str(),
+        cred: text = t.cred.as_deref(),
+        iat: bigint = t.iat,
+        exp: bigint = t.exp,
+        lin: bytea = lineage(t),
+        claims: text = t.claims.as_str(),
+    });
 }
 
 /// The record of a token.

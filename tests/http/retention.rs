@@ -43,7 +43,7 @@ async fn records_are_kept_for_as_long_as_is_set(installation: Installation) {
         tokens::Token { jti, iat: at, exp: at + 300, ..newest.clone() }
     };
     let mut tx = store.begin(Lock::Mint).await.unwrap();
-    tokens::insert_many(&mut tx, &[aged(1), aged(8), aged(9)]).await.unwrap();
+    tx.insert(|all| tokens::push(all, &[aged(1), aged(8), aged(9)])).await.unwrap();
     tx.commit().await.unwrap();
     let is_on_postgres = !store.is_embedded();
     store.close().await;

@@ -289,8 +289,11 @@ impl<'s> World<'s> {
                 overrun: [0, 0],
             });
         }
-        tokens::insert_many(&mut tx, &rows).await.unwrap();
-        quotas.write(&mut tx, self.now * 1000).await.unwrap();
+        let insert = |all: &mut _| {
+            tokens::push(all, &rows);
+            quotas.push(all)
+        };
+        tx.insert(insert).await.unwrap();
         if self.dies() {
             return drop(tx);
         }

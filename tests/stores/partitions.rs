@@ -49,7 +49,7 @@ async fn made(store: &Fresh, partition: Partition) -> bool {
 async fn mint(store: &Fresh, token: Token) {
     until("the mint is on record", PATIENCE, async || {
         let mut tx = store.begin(Lock::Mint).await.ok()?;
-        match tokens::insert_many(&mut tx, slice::from_ref(&token)).await {
+        match tx.insert(|all| tokens::push(all, slice::from_ref(&token))).await {
             Err(StoreError::Unavailable(_)) => None,
             stored => {
                 stored.unwrap();
@@ -119,7 +119,7 @@ async fn each_day_has_a_partition_ahead_and_old_ones_go_whole() {
     assert_eq!(in_default(&store).await, 0);
     assert_eq!(issued(&store).await.len(), 5);
     let again = store.begin(Lock::Mint).await;
-    let conflict = tokens::insert_many(&mut again.unwrap(), &group[1..2]).await;
+    let conflict = again.unwrap().insert(|all| tokens::push(all, &group[1..2])).await;
     assert!(matches!(conflict, Err(StoreError::Conflict)), "{conflict:?}");
 
     let known = known(&store).await;
@@ -189,7 +189,7 @@ async fn two_replicas_and_a_mint_are_in_nobodys_way() {
     // A mint that is under way holds up neither for long; the next look makes it.
     let mut under_way = store.begin(Lock::Mint).await.unwrap();
     stays_open(&mut under_way).await;
-    tokens::insert_many(&mut under_way, &[token(tomorrow + DAY, 3, "acme/a")]).await.unwrap();
+    under_way.insert(|all| tokens::push(all, &[token(tomorrow + DAY, 3, "acme/a")])).await.unwrap();
     let refused = make(&store, missing[1]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     under_way.commit().await.unwrap();

@@ -261,7 +261,7 @@ pub fn escrow(n: u16, aud: &str, exp: i64) -> Escrow {
 
 pub async fn put(store: &Fresh, rows: &[Escrow]) {
     let mut tx = store.begin(Lock::Mint).await.unwrap();
-    escrows::insert_many(&mut tx, rows).await.unwrap();
+    tx.insert(|all| escrows::push(all, rows)).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -274,7 +274,7 @@ async fn an_escrow_comes_back_as_it_was(store: &Fresh) {
     put(store, &rows).await;
     put(store, &[]).await;
     let mut tx = store.begin(Lock::Admin).await.unwrap();
-    let again = escrows::insert_many(&mut tx, &rows[..1]).await;
+    let again = tx.insert(|all| escrows::push(all, &rows[..1])).await;
     assert!(matches!(again, Err(StoreError::Conflict)), "{again:?}");
     drop(tx);
 

@@ -116,7 +116,7 @@ async fn n110_recorded_time_never_goes_back(store: &Fresh) {
         claims: "{}".to_owned(),
     };
     let mut tx = store.begin(Lock::Mint).await.unwrap();
-    tokens::insert_many(&mut tx, &[token(9), token(1)]).await.unwrap();
+    tx.insert(|all| tokens::push(all, &[token(9), token(1)])).await.unwrap();
     assert_eq!(now_ms(&mut tx, 5).await, (FAR + 9) * 1000);
 }
 

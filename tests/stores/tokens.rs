@@ -32,7 +32,7 @@ pub fn token(iat: i64, n: u16, client: &str) -> Token {
 
 pub async fn store_all(store: &Fresh, tokens: &[Token]) {
     let mut tx = store.begin(Lock::Mint).await.unwrap();
-    tokens::insert_many(&mut tx, tokens).await.unwrap();
+    tx.insert(|all| tokens::push(all, tokens)).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -76,7 +76,7 @@ async fn a_group_is_stored_whole_or_not_at_all(store: &Fresh) {
     store_all(store, &[token(100, 1, "acme/a")]).await;
     let mut tx = store.begin(Lock::Mint).await.unwrap();
     let again = [token(100, 2, "acme/a"), token(100, 1, "acme/a")];
-    let refused = tokens::insert_many(&mut tx, &again).await;
+    let refused = tx.insert(|all| tokens::push(all, &again)).await;
     assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
     drop(tx);
 
