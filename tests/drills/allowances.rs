@@ -1,7 +1,7 @@
 //! A gateway that was told to serve rather than to refuse.
 
 use super::drill::{Drill, MAX_STALENESS, freshness};
-use super::ledger::{Said, Verdict};
+use super::ledger::{Judge, Said, Verdict};
 use crate::harness::service::Installation;
 use crate::harness::wire::{Weather, Wire};
 use scrip_verify::StalePolicy;
@@ -32,6 +32,7 @@ async fn d5_a_gateway_that_may_go_on_hears_nothing() {
         drill.calm().await;
         {
             let history = drill.ledger.read();
+            let judge = Judge::new(&history, drill.promise);
             let after = |seconds| cut + Duration::from_secs(seconds);
             let of_it = |verdict: &&Verdict| verdict.gateway == generous.number;
             let said: Vec<_> = history.verdicts.iter().filter(of_it).collect();
@@ -41,12 +42,11 @@ async fn d5_a_gateway_that_may_go_on_hears_nothing() {
             let (first, last) = (after(MAX_STALENESS + 1), after(MAX_STALENESS + ALLOW_FOR - 1));
             let more: Vec<_> =
                 said.iter().filter(|verdict| (first..last).contains(&verdict.asked)).collect();
-            let kept = more.iter().filter(|verdict| history.tokens[verdict.token].kept);
-            assert!(kept.clone().count() > 0 && kept.clone().all(accepts));
+            let is_live = |verdict: &&&&Verdict| !judge.is_asked_for(verdict.token, verdict.asked);
+            let live = more.iter().filter(is_live);
+            assert!(live.clone().count() > 0 && live.clone().all(accepts));
             let revoked = |verdict: &Verdict| {
-                let revocation = history.revocations.get(&verdict.token);
-                let acknowledged = revocation.and_then(|one| one.acknowledged.as_ref());
-                acknowledged.is_some_and(|acknowledged| acknowledged.at < verdict.asked)
+                judge.acknowledged(verdict.token).any(|(.., at)| at < verdict.asked)
             };
             assert!(more.iter().any(|verdict| revoked(verdict) && accepts(verdict)));
 

@@ -65,7 +65,7 @@ async fn d7_n110_the_clock_of_the_service_jumps_on_sqlite() {
     let clock = FakeTime::right();
     let installation = Installation::on_sqlite().living_by(clock.environment());
     let mut drill = Drill::found("clock of the service (SQLite)", installation).await;
-    drill.promise = Promise { max_staleness: 2 * LEEWAY, skew: LEEWAY };
+    drill.promise = Promise { max_staleness: 2 * LEEWAY, skew: LEEWAY, ..drill.promise };
     drill.in_step = 1 + LEEWAY;
     let here = drill.acme.installation.url();
     drill.follow_under(freshness(2 * LEEWAY, StalePolicy::Deny), &here).await;

@@ -1,9 +1,10 @@
 //! A running system with gateways, a load, and somebody who breaks things.
 
+use super::delegation::delegate_on_record;
 use super::gateway::Gateway;
-use super::history::Writer;
-use super::ledger::{Fault, Ledger, Promise, Time};
+use super::ledger::{Fault, Ledger, Maker, Promise, Time};
 use super::load::Load;
+use super::targets::Targets;
 use crate::harness::acme::Acme;
 use crate::harness::batches::{batches, read};
 use crate::harness::cli::Cli;
@@ -25,6 +26,8 @@ use url::Url;
 pub const MAX_STALENESS: u64 = 4;
 /// Of gateways that are to notice nothing, on a machine that is busy with other things.
 pub const PATIENT: u64 = 30;
+/// The usual time offline.
+const MAX_OFFLINE: u64 = 900;
 /// Within this everybody is well again.
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Within this there are revocations enough, on the slowest machine.
@@ -44,17 +47,21 @@ pub struct Drill {
     pub turn: Duration,
     pub pace: Duration,
     pub workload: Cli,
+    pub targets: Arc<Targets>,
+    /// Whether the database can be reached from here.
+    pub has_records: bool,
     load: Option<Load>,
     questions: JoinSet<()>,
     rounds: usize,
 }
 
 impl Drill {
-    /// A service with a heartbeat each second, and a workload.
+    /// A service with a heartbeat each second, a workload, and whom each selector meets.
     pub async fn found(name: &'static str, installation: Installation) -> Self {
-        let (size, dice) = (Size::asked_for(), Dice::new());
+        let (size, mut dice) = (Size::asked_for(), Dice::new());
         let acme = Acme::found(installation.set("SCRIP_HEARTBEAT", "1")).await;
         let workload = acme.embedded("acme/billing").await;
+        let targets = Arc::new(Targets::found(&acme, &workload, size, dice.fork()).await);
         Self {
             name,
             size,
@@ -62,11 +69,13 @@ impl Drill {
             acme,
             gateways: Vec::new(),
             ledger: Arc::new(Ledger::new()),
-            promise: Promise { max_staleness: MAX_STALENESS, skew: 0 },
+            promise: Promise { max_staleness: MAX_STALENESS, max_offline: MAX_OFFLINE, skew: 0 },
             in_step: 1,
             turn: Duration::from_millis(5),
             pace: Duration::from_millis(10),
             workload,
+            targets,
+            has_records: true,
             load: None,
             questions: JoinSet::new(),
             rounds: 0,
@@ -129,10 +138,34 @@ impl Drill {
     /// Begins to mint and to revoke, at each of `replicas`; returns when every gateway is well.
     pub async fn begin(&mut self, replicas: &[Http]) {
         self.strike();
-        let writer = |http: &Http| Writer::at(http.clone(), &self.workload);
-        let writers: Vec<_> = replicas.iter().map(writer).collect();
-        self.load = Some(Load::start(&self.ledger, &writers, &self.acme.operator, self.pace));
+        if self.has_records {
+            self.delegate().await;
+        }
+        self.load = Some(Load::start(
+            &self.ledger,
+            replicas,
+            &self.acme,
+            &self.workload,
+            &self.targets,
+            self.pace,
+            &mut self.dice,
+        ));
         self.recover().await;
+    }
+
+    /// Some of those who are revoked later have delegated to somebody whom no selector names.
+    async fn delegate(&self) {
+        for client in self.targets.ancestors() {
+            let asked = self.ledger.now();
+            let minted = self.acme.http().mint(&client, &[("ttl", "600")], None).await;
+            let minted = minted.expect("nothing is wrong yet").body;
+            let text = minted["access_token"].as_str().expect("a token");
+            let parent = self.ledger.minted(Maker::Service, text, asked);
+            let parent = self.ledger.read().tokens[parent].clone();
+            let asked = self.ledger.now();
+            let token = delegate_on_record(&self.acme.installation, &parent).await;
+            self.ledger.minted(Maker::Delegate, &token, asked);
+        }
     }
 
     /// Whether there is another round; of the long form there are four times as many.
@@ -141,11 +174,15 @@ impl Drill {
         self.rounds <= self.size.of(rounds, 4 * rounds)
     }
 
-    /// Returns when as much is revoked as the size demands.
+    /// Returns when as much is revoked as the size demands, by every kind of selector.
     pub async fn suffices(&self) {
         let enough: usize = self.size.of(100, 1000);
         let so_far = self.ledger.read().acknowledged().count();
         self.acknowledges(enough.saturating_sub(so_far)).await;
+        until("every kind of selector is acknowledged", PATIENCE, async || {
+            self.ledger.read().mix().iter().all(|count| *count > 0).then_some(())
+        })
+        .await;
     }
 
     /// Returns when so many revocations more are acknowledged.
@@ -225,25 +262,24 @@ impl Drill {
 
         let history = self.ledger.read();
         // What an older epoch had, the sweep has shown.
-        for (token, done) in history.acknowledged().filter(|(_, done)| done.epoch == epoch) {
-            let jti = &history.tokens[token].jti;
-            let kills = |entry: &Entry| match entry {
-                Entry::Jti { jti: killed, .. } => killed.to_string() == *jti,
-                entry => matches!(entry, Entry::Kid { .. }),
-            };
-            assert!(published[&done.seq].iter().any(kills), "{jti} is not on the list");
+        for (selector, done) in history.acknowledged().filter(|(_, done)| done.epoch == epoch) {
+            let mut entries = published[&done.seq].iter();
+            let is_published = entries.any(|entry| selector.target.is_carried_by(entry, done.cut));
+            assert!(is_published, "{selector:?} is not on the list: {done:?}");
         }
         let shown = history
             .check(self.promise)
             .unwrap_or_else(|broken| panic!("{}, seed {}: {broken:#?}", self.name, self.dice.seed));
         assert!(unrefused.iter().all(Vec::is_empty), "never refused: {unrefused:?}");
         println!(
-            "| {} | {} | {} | 0 | {:.2} s | {:.0} s | {} |",
+            "| {} | {} | {} | {} | {} | 0 | {:.2} s | {:.0} s | {} |",
             self.name,
             self.dice.seed,
-            shown.acknowledged,
+            shown.acknowledged.iter().sum::<usize>(),
+            shown.acknowledged.map(|count| count.to_string()).join(" "),
+            shown.covered,
             shown.worst.as_secs_f64(),
-            self.promise.bound().as_secs_f64(),
+            shown.allowed.as_secs_f64(),
             shown.verdicts,
         );
         drop(history);
@@ -275,5 +311,5 @@ impl Drill {
 
 /// With the usual time offline.
 pub fn freshness(max_staleness: u64, policy: StalePolicy) -> Freshness {
-    Freshness::new(max_staleness, 900, policy).expect("in range")
+    Freshness::new(max_staleness, MAX_OFFLINE, policy).expect("in range")
 }

@@ -94,28 +94,31 @@ impl Gateway {
         self.seat().judge = Judge::apart(command);
     }
 
-    /// Whether it has accepted a token that is good, since `since`, by information that was no older
+    /// Whether it has accepted a token, since `since`, by information that was no older
     /// than `in_step` seconds.
     pub fn is_well(&self, history: &History, since: Time, in_step: u64) -> bool {
         let recent = history.verdicts.iter().rev().take_while(|verdict| verdict.answered >= since);
         recent.filter(|verdict| verdict.gateway == self.number && verdict.asked >= since).any(
             |verdict| {
-                verdict.said == Said::Accepted
-                    && verdict.age.is_some_and(|age| age <= in_step)
-                    && history.tokens[verdict.token].kept
+                verdict.said == Said::Accepted && verdict.age.is_some_and(|age| age <= in_step)
             },
         )
     }
 
-    /// Tokens to be revoked that it has not refused as revoked.
+    /// Tokens that are revoked and that it has not refused as that.
     pub fn unrefused(&self) -> Vec<usize> {
-        self.seat().watch.open.iter().copied().collect()
+        let watch = &self.seat().watch;
+        (0..watch.stages.len()).filter(|token| watch.stages[*token] == Stage::Open).collect()
     }
 
-    /// Asks about everything once more.
+    /// Asks about everything once more that is revoked.
     pub fn sweep(&self) {
-        let Watch { open, closed, .. } = &mut self.seat().watch;
-        open.extend(closed.drain(..));
+        let Watch { stages, doomed, open, closed, .. } = &mut self.seat().watch;
+        closed.retain(|token| stages[*token] == Stage::Closed);
+        for token in closed.drain(..).filter(|token| doomed[*token]) {
+            stages[token] = Stage::Open;
+            open.push_back(token);
+        }
     }
 
     fn seat(&self) -> std::sync::MutexGuard<'_, Seat> {
@@ -215,50 +218,86 @@ impl From<&Rejection> for Said {
 /// Which token is next.
 #[derive(Default)]
 struct Watch {
-    /// Tokens that have been taken notice of.
-    seen: usize,
-    /// To be revoked and not yet refused as that: asked about in turn, and most often.
+    /// By token.
+    stages: Vec<Stage>,
+    /// By token: whether it is revoked, or about to be.
+    doomed: Vec<bool>,
+    /// How many of the ledger's doomed have been taken notice of.
+    noticed: usize,
+    /// Tokens that are useful no more.
+    over: usize,
+    /// Each stage's tokens, in turn. One that has gone on to another is left out when its turn comes.
+    live: VecDeque<usize>,
     open: VecDeque<usize>,
-    /// Refused as revoked.
-    closed: Vec<usize>,
-    /// Never to be revoked.
-    kept: VecDeque<usize>,
+    closed: VecDeque<usize>,
     turn: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has asked for its revocation.
+    Live,
+    /// To be revoked and not yet refused as that: asked about most often.
+    Open,
+    /// Refused as revoked.
+    Closed,
+    Over,
 }
 
 impl Watch {
     fn catch_up(&mut self, history: &History, now: Time) {
-        for token in self.seen..history.tokens.len() {
-            match history.tokens[token].kept {
-                true => self.kept.push_back(token),
-                false => self.open.push_back(token),
+        self.live.extend(self.stages.len()..history.tokens.len());
+        self.stages.resize(history.tokens.len(), Stage::Live);
+        self.doomed.resize(history.tokens.len(), false);
+        for token in history.doomed[self.noticed..].iter().copied() {
+            self.doomed[token] = true;
+            if self.stages[token] == Stage::Live {
+                self.stages[token] = Stage::Open;
+                self.open.push_back(token);
             }
         }
-        self.seen = history.tokens.len();
-        let is_useful = |token: &usize| history.tokens[*token].minted + USEFUL > now;
-        self.open.retain(is_useful);
-        self.closed.retain(is_useful);
-        self.kept.retain(is_useful);
+        self.noticed = history.doomed.len();
+        while history.tokens.get(self.over).is_some_and(|token| token.minted + USEFUL <= now) {
+            self.stages[self.over] = Stage::Over;
+            self.over += 1;
+        }
     }
 
     fn next(&mut self) -> Option<usize> {
         self.turn = self.turn.wrapping_add(1);
+        let Self { stages, live, open, closed, .. } = self;
         let token = match self.turn % 4 {
-            0 => self.kept.pop_front().inspect(|token| self.kept.push_back(*token)),
-            1 if !self.closed.is_empty() => Some(self.closed[self.turn / 4 % self.closed.len()]),
-            _ => self.open.pop_front().inspect(|token| self.open.push_back(*token)),
+            0 => next_of(live, stages, Stage::Live),
+            1 => next_of(closed, stages, Stage::Closed),
+            _ => None,
         };
-        token.or_else(|| self.kept.front().copied())
+        token
+            .or_else(|| next_of(open, stages, Stage::Open))
+            .or_else(|| next_of(live, stages, Stage::Live))
     }
 
     fn learn(&mut self, verdict: &Verdict) {
-        let before = self.open.len();
-        // A key that is unknown was revoked: none of these drills shows a gateway a key too early.
-        if [Said::Revoked, Said::Refused("unknown-kid".to_owned())].contains(&verdict.said) {
-            self.open.retain(|token| *token != verdict.token);
-        }
-        if self.open.len() < before {
-            self.closed.push(verdict.token);
+        let token = verdict.token;
+        let is_refused = match &verdict.said {
+            Said::Accepted => false,
+            Said::Revoked => true,
+            // A key that is unknown was revoked, where the token is doomed.
+            Said::Refused(why) => why == "unknown-kid" && self.doomed[token],
+        };
+        if is_refused && matches!(self.stages[token], Stage::Live | Stage::Open) {
+            self.stages[token] = Stage::Closed;
+            self.closed.push_back(token);
         }
     }
+}
+
+/// Whose turn it is among those of a stage.
+fn next_of(queue: &mut VecDeque<usize>, stages: &[Stage], stage: Stage) -> Option<usize> {
+    while let Some(token) = queue.pop_front() {
+        if stages[token] == stage {
+            queue.push_back(token);
+            return Some(token);
+        }
+    }
+    None
 }

@@ -23,6 +23,15 @@ pub struct Minted {
     pub token: String,
 }
 
+/// What became of a mint under an `Idempotency-Key`.
+pub enum Attempt {
+    Minted(Minted),
+    /// No answer: it may have been done.
+    Unknown,
+    /// It was done before, and is revoked by now.
+    Denied,
+}
+
 /// Asks for tokens and, where it has an operator, revokes every other one, until no answer comes.
 #[derive(Clone)]
 pub struct Writer {
@@ -56,7 +65,7 @@ impl Writer {
             let Some(operator) = self.operator.as_ref().filter(|_| number % 2 == 0) else {
                 continue;
             };
-            if self.revoke(operator, &jti, 0).await.is_none() {
+            if self.revoke(operator, &jti).await.is_none() {
                 let _ = history.send(Event::RevokeUnknown(jti));
                 return;
             }
@@ -66,20 +75,34 @@ impl Writer {
 
     /// One mint under an `Idempotency-Key`; `None` where the outcome is unknown.
     pub async fn mint(&self, key: &str) -> Option<Minted> {
-        let wishes = [("ttl", "600")];
-        let answer = acknowledged(self.http.mint(&self.workload, &wishes, Some(key)).await)?;
-        let text = |name: &str| answer.body[name].as_str().expect("a text").to_owned();
-        Some(Minted { jti: text("jti"), token: text("access_token") })
+        match self.attempt(key).await {
+            Attempt::Minted(minted) => Some(minted),
+            Attempt::Unknown => None,
+            Attempt::Denied => panic!("{key}: nobody has revoked what nobody was given"),
+        }
     }
 
-    /// One revocation that waits so many seconds for receipts; `None` where the outcome is unknown.
-    pub async fn revoke(&self, operator: &Cli, jti: &str, wait: u32) -> Option<Answer> {
-        acknowledged(self.http.revoke_and_wait(operator, json!({"jti": jti}), wait).await)
+    /// The same, where somebody revokes more than single tokens.
+    pub async fn attempt(&self, key: &str) -> Attempt {
+        let answer = self.http.mint(&self.workload, &[("ttl", "600")], Some(key)).await;
+        if let Ok(Answer { status: 409, body, .. }) = &answer
+            && body["error"] == "invalid_request"
+        {
+            return Attempt::Denied;
+        }
+        let Some(answer) = acknowledged(answer) else { return Attempt::Unknown };
+        let text = |name: &str| answer.body[name].as_str().expect("a text").to_owned();
+        Attempt::Minted(Minted { jti: text("jti"), token: text("access_token") })
+    }
+
+    /// One revocation of one token; `None` where the outcome is unknown.
+    async fn revoke(&self, operator: &Cli, jti: &str) -> Option<Answer> {
+        acknowledged(self.http.revoke(operator, json!({"jti": jti})).await)
     }
 }
 
 /// An answer that says that it is done. No other answer is right, unless it asks for another try.
-fn acknowledged(answer: reqwest::Result<Answer>) -> Option<Answer> {
+pub fn acknowledged(answer: reqwest::Result<Answer>) -> Option<Answer> {
     let answer = answer.ok()?;
     match answer.status {
         200 | 201 => Some(answer),

@@ -4,6 +4,7 @@
 mod allowances;
 mod clocks;
 mod crash;
+mod delegation;
 mod disks;
 mod drill;
 mod failover;
@@ -21,3 +22,4 @@ mod pauses;
 mod replicas;
 mod restores;
 mod soak;
+mod targets;

@@ -1,16 +1,14 @@
 //! A gateway hears nothing for as long as it may go on, and longer.
 
+use super::delegation::{key, sign};
 use super::drill::Drill;
-use super::ledger::{Said, Verdict};
+use super::ledger::{Judge, Maker, Said, Target, Verdict};
 use crate::harness::service::Installation;
 use crate::harness::wire::{Weather, Wire};
-use pem::Pem;
 use scrip::{clock, random};
-use scrip_token::compact::Compact;
-use scrip_token::{Alg, Claims, Jti, SigningKey, Typ};
+use scrip_token::{Claims, Jti, SigningKey};
 use scrip_verify::{Freshness, StalePolicy};
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
 
 const MAX_STALENESS: u64 = 5;
@@ -22,7 +20,8 @@ const MAX_OFFLINE: u64 = 10;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d5_n107_a_gateway_hears_nothing_and_a_key_was_stolen() {
     let mut drill = Drill::found("no feed, stolen key", Installation::on_sqlite()).await;
-    drill.promise.max_staleness = MAX_OFFLINE;
+    (drill.promise.max_staleness, drill.promise.max_offline) = (MAX_STALENESS, MAX_OFFLINE);
+    drill.targets.spare_keys();
     let wire = Wire::to(drill.acme.installation.setting("SCRIP_LISTEN").clone()).await;
     let here = drill.acme.installation.url();
     drill.follow_patiently(&here).await;
@@ -35,22 +34,22 @@ async fn d5_n107_a_gateway_hears_nothing_and_a_key_was_stolen() {
         wire.turn(Weather::Silent);
         let cut = drill.ledger.now();
         let thief = Thief::robs(&drill);
+        let revocation = drill.ledger.sends(Target::Kid(thief.kid().to_owned()).into());
         let http = drill.acme.http();
         let revoked = http.revoke(&drill.acme.operator, json!({"kid": thief.kid()})).await;
         let revoked = revoked.expect("it is answered");
         assert_eq!(revoked.status, 201, "{revoked:?}");
-        let acknowledgement = drill.ledger.acknowledgement(&revoked.body);
-        let purged_before = drill.ledger.read().purged.unwrap_or_default();
-        drill.purged();
+        drill.ledger.acknowledged(revocation, &revoked.body);
         let after = |seconds| cut + Duration::from_secs(seconds);
         while drill.ledger.now() < after(MAX_OFFLINE + 3) {
-            let (jti, token) = thief.forge();
-            drill.ledger.forged(jti, &token, acknowledgement.clone());
+            let asked = drill.ledger.now();
+            drill.ledger.minted(Maker::Thief, &thief.forges(), asked);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
 
         {
             let history = drill.ledger.read();
+            let judge = Judge::new(&history, drill.promise);
             let (first, last) = (after(MAX_STALENESS + 1), after(MAX_OFFLINE - 2));
             let said = |during: std::ops::Range<Duration>| {
                 let verdicts =
@@ -58,10 +57,7 @@ async fn d5_n107_a_gateway_hears_nothing_and_a_key_was_stolen() {
                 verdicts.filter(move |verdict| during.contains(&verdict.asked))
             };
             let accepted = |verdict: &&Verdict| verdict.said == Said::Accepted;
-            let good = |verdict: &&Verdict| {
-                let token = &history.tokens[verdict.token];
-                token.kept && token.minted > purged_before
-            };
+            let good = |verdict: &&Verdict| !judge.is_asked_for(verdict.token, cut);
             let age = |verdict: &Verdict| verdict.asked - history.tokens[verdict.token].minted;
 
             let mut soon = said(cut..after(MAX_STALENESS - 3)).filter(good);
@@ -86,16 +82,11 @@ struct Thief {
 
 impl Thief {
     fn robs(drill: &Drill) -> Self {
-        let token = drill.ledger.read().tokens.last().expect("there is a load").text.clone();
-        let compact = Compact::parse(token.as_bytes(), token.len()).expect("a token");
-        let header: serde_json::Value = serde_json::from_slice(&compact.header).expect("JSON");
-        let claims = Claims::parse(&compact.payload).expect("a token");
-        let kid = header["kid"].as_str().expect("a text");
-        let file =
-            Path::new(drill.acme.installation.setting("SCRIP_KEYS_DIR")).join(format!("{kid}.pem"));
-        let pem: Pem = std::fs::read_to_string(file).expect("it is there").parse().expect("PEM");
-        let key = SigningKey::from_pkcs8(Alg::ES256, pem.contents()).expect("a key");
-        Self { key, claims }
+        let history = drill.ledger.read();
+        let mut newest = history.tokens.iter().rev();
+        let token = newest.find(|token| token.claims.client_id.as_str() == drill.workload.id);
+        let token = token.expect("there is a load");
+        Self { key: key(&drill.acme.installation, &token.kid), claims: token.claims.clone() }
     }
 
     fn kid(&self) -> &str {
@@ -103,12 +94,9 @@ impl Thief {
     }
 
     /// A token of this moment.
-    fn forge(&self) -> (String, String) {
+    fn forges(&self) -> String {
         let (now, jti) =
             (clock::now_seconds(), Jti::new(clock::now_ms().unsigned_abs(), random::bytes()));
-        let claims = Claims { iat: now, nbf: now, exp: now + 600, jti, ..self.claims.clone() };
-        let payload = serde_json::to_vec(&claims).expect("claims are JSON");
-        let token = self.key.sign(Typ::AccessToken, &payload).expect("a sound key signs");
-        (jti.to_string(), token)
+        sign(&self.key, &Claims { iat: now, nbf: now, exp: now + 600, jti, ..self.claims.clone() })
     }
 }

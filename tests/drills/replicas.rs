@@ -80,7 +80,7 @@ async fn a_receipt_is_true() {
     {
         let history = drill.ledger.read();
         let waited =
-            |receipt: &&Receipt| receipt.token.is_multiple_of(WAITING) && receipt.at > began;
+            |receipt: &&Receipt| receipt.revocation.is_multiple_of(WAITING) && receipt.at > began;
         let receipts: Vec<_> = history.receipts.iter().filter(waited).collect();
         assert!(receipts.len() > 10 && receipts.iter().all(|receipt| receipt.all), "{receipts:?}");
     }

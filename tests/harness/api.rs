@@ -49,6 +49,14 @@ impl Api {
         let client = reply(post.header(AUTHORIZATION, &bearer)).await;
         client["secret"].as_str().expect("shown this once").to_owned()
     }
+
+    /// Gives a client another secret, and returns it; the one before stays good for its overlap.
+    pub async fn rotate(&self, id: &str) -> String {
+        let bearer = self.bearer("scrip:clients").await;
+        let post = self.http.post(format!("{}/v1/clients/{id}/rotate", self.url)).json(&json!({}));
+        let client = reply(post.header(AUTHORIZATION, bearer)).await;
+        client["secret"].as_str().expect("shown this once").to_owned()
+    }
 }
 
 /// A body of type `application/x-www-form-urlencoded`.

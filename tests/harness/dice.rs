@@ -36,6 +36,11 @@ impl Dice {
         range.start + (mixed ^ (mixed >> 31)) % (range.end - range.start)
     }
 
+    /// Others, for somebody who rolls in no order with this one.
+    pub fn fork(&mut self) -> Self {
+        Self { seed: self.seed, state: self.roll(0..u64::MAX) }
+    }
+
     pub fn ms(&mut self, range: Range<u64>) -> Duration {
         Duration::from_millis(self.roll(range))
     }

@@ -54,7 +54,7 @@ impl Http {
 
     /// `POST /v1/revocations`; an error where no answer came.
     pub async fn revoke(&self, operator: &Cli, selector: Value) -> reqwest::Result<Answer> {
-        self.revoke_and_wait(operator, selector, 0).await
+        self.revoke_and_wait(operator, selector, 0, None).await
     }
 
     /// The same, answered when all verifiers enforce it, or after so many seconds.
@@ -63,9 +63,13 @@ impl Http {
         operator: &Cli,
         selector: Value,
         wait: u32,
+        idempotency_key: Option<&str>,
     ) -> reqwest::Result<Answer> {
         let body = json!({"selector": selector, "reason": "test", "wait": wait});
-        let request = self.http.post(format!("{}/v1/revocations", self.url)).json(&body);
+        let mut request = self.http.post(format!("{}/v1/revocations", self.url)).json(&body);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
         send(request.basic_auth(&operator.id, Some(&operator.secret))).await
     }
 
