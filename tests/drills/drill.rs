@@ -177,19 +177,24 @@ impl Drill {
     /// Returns when as much is revoked as the size demands, by every kind of selector.
     pub async fn suffices(&self) {
         let enough: usize = self.size.of(100, 1000);
-        let so_far = self.ledger.read().acknowledged().count();
-        self.acknowledges(enough.saturating_sub(so_far)).await;
-        until("every kind of selector is acknowledged", PATIENCE, async || {
-            self.ledger.read().mix().iter().all(|count| *count > 0).then_some(())
-        })
+        until(
+            format!("{enough} revocations are acknowledged, of each kind"),
+            PATIENCE,
+            async || {
+                let mix = self.ledger.read().mix();
+                (mix.iter().sum::<usize>() >= enough && !mix.contains(&0)).then_some(())
+            },
+        )
         .await;
     }
 
-    /// Returns when so many revocations more are acknowledged.
-    pub async fn acknowledges(&self, more: usize) {
-        let enough = self.ledger.read().acknowledged().count() + more;
-        until(format!("{enough} revocations are acknowledged"), PATIENCE, async || {
-            (self.ledger.read().acknowledged().count() >= enough).then_some(())
+    /// Returns when one revocation more by each kind of selector is acknowledged.
+    pub async fn acknowledges_each(&self) {
+        let before = self.ledger.read().mix();
+        self.targets.deal();
+        until("one more of each kind is acknowledged", PATIENCE, async || {
+            let now = self.ledger.read().mix();
+            now.iter().zip(before).all(|(now, before)| *now > before).then_some(())
         })
         .await;
     }

@@ -59,6 +59,7 @@ async fn d3_n81_a_standby_that_lags_takes_over() {
     let (way, database) = way_to(&primary).await;
     let installation = Installation::on(&database);
     let mut drill = Drill::found("failover, lagging", installation).await;
+    drill.targets.spare_keys();
     let here = drill.acme.installation.url();
     drill.follow(&here).await;
     let away = drill.follow_apart(&here);
@@ -70,7 +71,7 @@ async fn d3_n81_a_standby_that_lags_takes_over() {
         drill.strike();
         away.kill().await;
         link.turn(Weather::Silent);
-        drill.acknowledges(8).await;
+        drill.acknowledges_each().await;
         primary.kill().await;
         standby.promote().await;
         let old = drill.epoch();
@@ -123,6 +124,7 @@ async fn d3_d8_a_replica_is_left_with_the_old_primary() {
     let mut primary = Cluster::start(&[]).await;
     let (way, database) = way_to(&primary).await;
     let mut drill = Drill::found("two primaries", Installation::on(&database)).await;
+    drill.targets.spare_keys();
     let (other_way, elsewhere) = (Wire::to(primary.address()).await, database);
     let elsewhere = elsewhere.replace(&way.address(), &other_way.address());
     let other = drill.acme.installation.replica().set("SCRIP_DATABASE_URL", &elsewhere);
@@ -139,7 +141,7 @@ async fn d3_d8_a_replica_is_left_with_the_old_primary() {
         link.turn(Weather::Silent);
         standby.promote().await;
         way.lead_to(standby.address());
-        drill.acknowledges(8).await;
+        drill.acknowledges_each().await;
         drill.outlast().await;
         assert_eq!(Http::new(&other).readiness().await.status, 503);
         primary.kill().await;

@@ -4,9 +4,7 @@ mod history;
 mod judge;
 mod selector;
 
-pub use history::{
-    Acknowledgement, Fault, History, Maker, Receipt, Said, Time, Token, Verdict,
-};
+pub use history::{Acknowledgement, Fault, History, Maker, Receipt, Said, Time, Token, Verdict};
 pub use judge::{Judge, Promise};
 pub use selector::{Selector, Target};
 

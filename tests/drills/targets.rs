@@ -95,6 +95,13 @@ impl Targets {
         deck.cards.retain(|kind| *kind != Kind::Kid);
     }
 
+    /// The next that are drawn are one of each kind.
+    pub fn deal(&self) {
+        let mut deck = self.deck();
+        let all = [Kind::Client, Kind::Sub, Kind::Tenant, Kind::Cred, Kind::Kid, Kind::All];
+        deck.shuffle(all.to_vec());
+    }
+
     pub fn draw(&self) -> Herd {
         let (drawn, before) = self.deck().draw();
         let kind = match drawn {
@@ -125,14 +132,14 @@ impl Deck {
     fn new(size: Size, dice: Dice) -> Self {
         let last = vec![Kind::Kid, Kind::All];
         let mut deck = Self { dice, cards: Vec::new(), drawn: Vec::new(), last };
-        deck.shuffle(size.of([1; 4], MANY));
+        deck.fill(size.of([1; 4], MANY));
         deck
     }
 
     /// With how often it was drawn before.
     fn draw(&mut self) -> (Kind, usize) {
         if self.cards.is_empty() {
-            self.shuffle(MANY);
+            self.fill(MANY);
         }
         let kind = self.cards.pop().expect("there are some");
         let before = self.drawn.iter().filter(|drawn| **drawn == kind).count();
@@ -140,14 +147,17 @@ impl Deck {
         (kind, before)
     }
 
-    fn shuffle(&mut self, counts: [usize; 4]) {
-        let kinds = [Kind::Client, Kind::Sub, Kind::Tenant, Kind::Cred].into_iter();
-        let first: Vec<_> = kinds.zip(counts).flat_map(|(kind, count)| repeat_n(kind, count)).collect();
-        for mut cards in [self.last.clone(), first] {
-            while !cards.is_empty() {
-                let card = self.dice.roll(0..cards.len() as u64) as usize;
-                self.cards.push(cards.swap_remove(card));
-            }
+    fn fill(&mut self, counts: [usize; 4]) {
+        self.shuffle(self.last.clone());
+        let kinds = [Kind::Client, Kind::Sub, Kind::Tenant, Kind::Cred].into_iter().zip(counts);
+        self.shuffle(kinds.flat_map(|(kind, count)| repeat_n(kind, count)).collect());
+    }
+
+    /// Puts these on top, in any order.
+    fn shuffle(&mut self, mut cards: Vec<Kind>) {
+        while !cards.is_empty() {
+            let card = self.dice.roll(0..cards.len() as u64) as usize;
+            self.cards.push(cards.swap_remove(card));
         }
     }
 }

@@ -121,8 +121,7 @@ impl History {
         number
     }
 
-    /// Returns the number of the revocation. What had been issued by then is covered, unless a cut
-    /// was given: the service chooses none that is earlier.
+    /// Returns the number of the revocation.
     pub fn send(&mut self, selector: Selector, sent: Time) -> usize {
         let number = self.revocations.len();
         match selector.target {
@@ -186,13 +185,7 @@ impl Revocation {
             Some(done) => done.cut,
             None => self.selector.before,
         };
-        let target = &self.selector.target;
-        let is_dated_so = match (target.has_cut(), cut) {
-            (true, Some(cut)) => token.claims.iat <= cut,
-            // The service has not said where it cuts: not before now.
-            (true, None) => token.minted <= self.sent,
-            (false, _) => true,
-        };
-        is_dated_so && target.names(token)
+        // Where the service has yet to say at which time it cuts, that is not before now.
+        cut.is_none_or(|cut| token.claims.iat <= cut) && self.selector.target.names(token)
     }
 }

@@ -152,7 +152,10 @@ impl<'h> Judge<'h> {
     }
 
     /// What was acknowledged that covers a token, and when.
-    pub fn acknowledged(&self, token: usize) -> impl Iterator<Item = (usize, &'h Revocation, Time)> {
+    pub fn acknowledged(
+        &self,
+        token: usize,
+    ) -> impl Iterator<Item = (usize, &'h Revocation, Time)> {
         let covering = self.covering[token].iter();
         covering.filter_map(|(number, one)| Some((*number, *one, one.acknowledged.as_ref()?.at)))
     }
