@@ -14,6 +14,8 @@ use std::sync::{Mutex, MutexGuard};
 
 const CLIENTS: usize = 4;
 const TENANTS: usize = 3;
+/// Clients of which versions are revoked, none of them twice.
+const ROTATED: usize = 8;
 /// Of one client there are at most so many that are good at a time, and the last is not revoked.
 const VERSIONS: usize = 3;
 
@@ -69,7 +71,7 @@ impl Targets {
             let clients = (0..count).map(|n| client(acme, &api, format!("{name}/app-{n}")));
             join_all(clients).await
         };
-        let versions = (0..CLIENTS).map(|n| versions(acme, &api, format!("versions/app-{n}")));
+        let versions = (0..ROTATED).map(|n| versions(acme, &api, format!("versions/app-{n}")));
         Self {
             clients: tenant("clients".to_owned(), CLIENTS).await,
             subjects: tenant("subjects".to_owned(), CLIENTS).await,
@@ -105,18 +107,18 @@ impl Targets {
     pub fn draw(&self) -> Herd {
         let (drawn, before) = self.deck().draw();
         let kind = match drawn {
-            Kind::Cred if before >= CLIENTS * (VERSIONS - 1) => Kind::Client,
+            Kind::Cred if before >= ROTATED * (VERSIONS - 1) => Kind::Client,
             kind => kind,
         };
         let doomed = match kind {
             Kind::Client => vec![self.clients[before % CLIENTS].clone()],
             Kind::Sub => vec![self.subjects[before % CLIENTS].clone()],
             Kind::Tenant => self.tenants[before % TENANTS].clone(),
-            Kind::Cred => vec![self.credentials[before % CLIENTS][before / CLIENTS].clone()],
+            Kind::Cred => vec![self.credentials[before % ROTATED][before / ROTATED].clone()],
             Kind::Kid | Kind::All => vec![self.everybody.clone()],
         };
         let heirs = match kind {
-            Kind::Cred => vec![self.credentials[before % CLIENTS][before / CLIENTS + 1].clone()],
+            Kind::Cred => vec![self.credentials[before % ROTATED][before / ROTATED + 1].clone()],
             _ => doomed.clone(),
         };
         Herd { kind, doomed, heirs }
