@@ -145,7 +145,6 @@ impl Drill {
             &self.ledger,
             replicas,
             &self.acme,
-            &self.workload,
             &self.targets,
             self.pace,
             &mut self.dice,
@@ -177,14 +176,10 @@ impl Drill {
     /// Returns when as much is revoked as the size demands, by every kind of selector.
     pub async fn suffices(&self) {
         let enough: usize = self.size.of(100, 1000);
-        until(
-            format!("{enough} revocations are acknowledged, of each kind"),
-            PATIENCE,
-            async || {
-                let mix = self.ledger.read().mix();
-                (mix.iter().sum::<usize>() >= enough && !mix.contains(&0)).then_some(())
-            },
-        )
+        until(format!("{enough} are acknowledged, of each kind"), PATIENCE, async || {
+            let mix = self.ledger.read().mix();
+            (mix.iter().sum::<usize>() >= enough && !mix.contains(&0)).then_some(())
+        })
         .await;
     }
 

@@ -37,7 +37,6 @@ impl Load {
         ledger: &Arc<Ledger>,
         replicas: &[Http],
         acme: &Acme,
-        workload: &Cli,
         targets: &Arc<Targets>,
         pace: Duration,
         dice: &mut Dice,
@@ -58,7 +57,6 @@ impl Load {
                 number,
                 hand,
                 installation: acme.installation.clone(),
-                workload: workload.clone(),
                 targets: targets.clone(),
                 dice: dice.fork(),
             };
@@ -132,8 +130,6 @@ struct Revoker {
     number: usize,
     hand: Hand,
     installation: Installation,
-    /// Whose tokens are revoked one by one.
-    workload: Cli,
     targets: Arc<Targets>,
     dice: Dice,
 }
@@ -144,7 +140,9 @@ impl Revoker {
         let mut heirs = JoinSet::new();
         for round in 0.. {
             let went_on = match round {
-                round if round % KEPT == 0 => self.hand.mint(&self.workload).await.map(drop),
+                round if round % KEPT == 0 => {
+                    self.hand.mint(&self.targets.workload).await.map(drop)
+                }
                 round if round % BROAD == broad => self.revoke_many(&mut heirs).await,
                 _ => self.revoke_one().await,
             };
@@ -158,7 +156,7 @@ impl Revoker {
 
     /// One token, with all that was delegated from it, and not what it was delegated from.
     async fn revoke_one(&mut self) -> Option<()> {
-        let root = self.hand.mint(&self.workload).await?;
+        let root = self.hand.mint(&self.targets.workload).await?;
         let mut revoked = root;
         if self.dice.roll(0..FAMILIES) == 0 {
             let child = self.delegate(root);

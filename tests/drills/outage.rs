@@ -2,7 +2,7 @@
 
 use super::delegation::{key, sign};
 use super::drill::Drill;
-use super::ledger::{Judge, Maker, Said, Target, Verdict};
+use super::ledger::{Judge, Maker, Promise, Said, Target, Verdict};
 use crate::harness::service::Installation;
 use crate::harness::wire::{Weather, Wire};
 use scrip::{clock, random};
@@ -20,7 +20,7 @@ const MAX_OFFLINE: u64 = 10;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d5_n107_a_gateway_hears_nothing_and_a_key_was_stolen() {
     let mut drill = Drill::found("no feed, stolen key", Installation::on_sqlite()).await;
-    (drill.promise.max_staleness, drill.promise.max_offline) = (MAX_STALENESS, MAX_OFFLINE);
+    drill.promise = Promise { max_staleness: MAX_STALENESS, max_offline: MAX_OFFLINE, skew: 0 };
     drill.targets.spare_keys();
     let wire = Wire::to(drill.acme.installation.setting("SCRIP_LISTEN").clone()).await;
     let here = drill.acme.installation.url();

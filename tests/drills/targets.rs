@@ -28,8 +28,8 @@ pub struct Targets {
     tenants: Vec<Vec<Cli>>,
     /// One client each, with every version of its secret, oldest first.
     credentials: Vec<Vec<Cli>>,
-    /// Met by what spares nobody.
-    everybody: Cli,
+    /// Whose tokens are revoked one by one, and by what spares nobody.
+    pub workload: Cli,
     deck: Mutex<Deck>,
 }
 
@@ -63,9 +63,9 @@ pub struct Herd {
 }
 
 impl Targets {
-    pub async fn found(acme: &Acme, everybody: &Cli, size: Size, dice: Dice) -> Self {
-        let operator = Cli::clone(&acme.operator);
-        let operator = Operator { id: operator.id, secret: operator.secret };
+    pub async fn found(acme: &Acme, workload: &Cli, size: Size, dice: Dice) -> Self {
+        let Cli { id, secret, .. } = acme.operator.clone();
+        let operator = Operator { id, secret };
         let api = Api::new(&acme.installation, operator);
         let tenant = async |name: String, count: usize| {
             let clients = (0..count).map(|n| client(acme, &api, format!("{name}/app-{n}")));
@@ -77,7 +77,7 @@ impl Targets {
             subjects: tenant("subjects".to_owned(), CLIENTS).await,
             tenants: join_all((0..TENANTS).map(|n| tenant(format!("tenant-{n}"), 2))).await,
             credentials: join_all(versions).await,
-            everybody: everybody.clone(),
+            workload: workload.clone(),
             deck: Mutex::new(Deck::new(size, dice)),
         }
     }
@@ -115,7 +115,7 @@ impl Targets {
             Kind::Sub => vec![self.subjects[before % CLIENTS].clone()],
             Kind::Tenant => self.tenants[before % TENANTS].clone(),
             Kind::Cred => vec![self.credentials[before % ROTATED][before / ROTATED].clone()],
-            Kind::Kid | Kind::All => vec![self.everybody.clone()],
+            Kind::Kid | Kind::All => vec![self.workload.clone()],
         };
         let heirs = match kind {
             Kind::Cred => vec![self.credentials[before % ROTATED][before / ROTATED + 1].clone()],

@@ -179,6 +179,10 @@ impl History {
 }
 
 impl Revocation {
+    pub fn kind(&self) -> &'static str {
+        self.selector.target.kind()
+    }
+
     /// Whether it means this token, as it is dated.
     fn names(&self, token: &Token) -> bool {
         let cut = match &self.acknowledged {

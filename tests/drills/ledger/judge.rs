@@ -29,19 +29,19 @@ pub struct Shown {
     pub allowed: Duration,
 }
 
-/// How the promise was broken.
+/// How the promise was broken; `by` is the kind of selector that had revoked the token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Broken {
     /// Accepted so long after the acknowledgement.
-    Late { gateway: usize, token: usize, revocation: usize, after: Duration },
+    Late { gateway: usize, token: usize, by: &'static str, after: Duration },
     /// Accepted although the gateway's information, as old as it said that was, had the revocation.
-    Dishonest { gateway: usize, token: usize, revocation: usize, after: Duration, age: u64 },
+    Dishonest { gateway: usize, token: usize, by: &'static str, after: Duration, age: u64 },
     /// Accepted by a gateway that, as the service had said by then, enforced the revocation.
-    Untrue { gateway: usize, token: usize, revocation: usize },
+    Untrue { gateway: usize, token: usize, by: &'static str },
     /// Accepted so long after nobody was to accept it any more, as the service had said.
-    Rosy { gateway: usize, token: usize, revocation: usize, after: Duration },
+    Rosy { gateway: usize, token: usize, by: &'static str, after: Duration },
     /// Accepted after everything had settled.
-    Lost { gateway: usize, token: usize, revocation: usize },
+    Lost { gateway: usize, token: usize, by: &'static str },
     /// Accepted by a gateway that had refused it as revoked.
     Forgotten { gateway: usize, token: usize },
     /// Refused as revoked, and nobody had asked for that: nothing covers it.
@@ -49,7 +49,7 @@ pub enum Broken {
     /// Refused for another reason, and nothing was wrong.
     Refused { gateway: usize, token: usize, at: Time, why: String },
     /// Minted on a request that came after the acknowledgement of a revocation that covers it.
-    Stillborn { token: usize, revocation: usize },
+    Stillborn { token: usize, by: &'static str },
 }
 
 impl Promise {
@@ -167,16 +167,24 @@ impl<'h> Judge<'h> {
         purged || self.covering[token].iter().any(|(_, revocation)| revocation.sent <= by)
     }
 
-    /// What no mint may do: the cut, the key or the credential was known to be ended.
+    /// What no mint may do: the cut, the key or the credential was known to be ended. Only a database
+    /// that has lost the revocation knows no better, and what it mints dies with the next epoch.
     fn stillborn(&self) -> Vec<Broken> {
         let minted = self.history.tokens.iter().enumerate();
         minted
-            .filter(|(_, token)| token.maker == Maker::Service)
+            .filter(|(_, token)| token.maker == Maker::Service && !self.is_lost(token))
             .flat_map(|(token, minted)| {
                 let before = self.acknowledged(token).filter(|(.., at)| *at < minted.asked);
-                before.map(move |(revocation, ..)| Broken::Stillborn { token, revocation })
+                before.map(move |(_, one, _)| Broken::Stillborn { token, by: one.kind() })
             })
             .collect()
+    }
+
+    /// Whether it was minted while something was wrong for everybody, before an epoch began.
+    fn is_lost(&self, token: &Token) -> bool {
+        let mut faults = self.history.faults.iter().filter(|fault| fault.gateway.is_none());
+        self.history.purged.is_some_and(|purged| token.minted <= purged)
+            && faults.any(|fault| fault.during.contains(&token.minted))
     }
 
     /// What is wrong with an acceptance, for each revocation that covers the token.
@@ -184,29 +192,30 @@ impl<'h> Judge<'h> {
         let &Verdict { gateway, token, asked, age, .. } = verdict;
         let bound = self.promise.bound_of(&self.history.tokens[token]);
         let mut broken = Vec::new();
-        for (revocation, _, acknowledged) in self.acknowledged(token) {
+        for (number, revocation, acknowledged) in self.acknowledged(token) {
+            let by = revocation.kind();
             if let Some(after) = asked.checked_sub(acknowledged) {
                 let settled = self.history.settled.is_some_and(|settled| asked >= settled);
                 match age {
                     _ if after > bound => {
-                        broken.push(Broken::Late { gateway, token, revocation, after });
+                        broken.push(Broken::Late { gateway, token, by, after });
                     }
-                    _ if settled => broken.push(Broken::Lost { gateway, token, revocation }),
+                    _ if settled => broken.push(Broken::Lost { gateway, token, by }),
                     Some(age) if after > self.promise.aged(age) => {
-                        broken.push(Broken::Dishonest { gateway, token, revocation, after, age });
+                        broken.push(Broken::Dishonest { gateway, token, by, after, age });
                     }
                     _ => {}
                 }
             }
-            if self.enforced.get(&(gateway, revocation)).is_some_and(|since| asked > *since) {
-                broken.push(Broken::Untrue { gateway, token, revocation });
+            if self.enforced.get(&(gateway, number)).is_some_and(|since| asked > *since) {
+                broken.push(Broken::Untrue { gateway, token, by });
             }
             // By a clock that the drill moves, nothing is said of this one.
-            let after = self.over.get(&revocation).and_then(|by| asked.checked_sub(*by));
+            let after = self.over.get(&number).and_then(|over| asked.checked_sub(*over));
             if let Some(after) = after.filter(|after| *after > self.promise.aged(0))
                 && self.promise.skew == 0
             {
-                broken.push(Broken::Rosy { gateway, token, revocation, after });
+                broken.push(Broken::Rosy { gateway, token, by, after });
             }
         }
         broken

@@ -130,7 +130,7 @@ fn a_revocation_may_take_as_long_as_was_promised() {
 fn an_acceptance_after_the_bound_is_noticed() {
     let late = history([verdict(0, 14_001, Said::Accepted)]);
     let after = at(4_001);
-    assert_eq!(broken(&late), [Broken::Late { gateway: 0, token: 0, revocation: 0, after }]);
+    assert_eq!(broken(&late), [Broken::Late { gateway: 0, token: 0, by: "jti", after }]);
     let generous = Promise { skew: 5, ..PROMISE };
     assert!(late.check(generous).is_ok());
 }
@@ -222,10 +222,20 @@ fn a_token_that_was_asked_for_when_it_was_revoked_already_is_noticed() {
         history.tokens[0].asked = at(10_000);
         assert!(history.check(PROMISE).is_ok(), "{kind}: on its way");
         history.tokens[0].asked = at(10_001);
-        let stillborn = Broken::Stillborn { token: 0, revocation: 0 };
-        assert_eq!(broken(&history), [stillborn], "{kind}");
+        let stillborn = || [Broken::Stillborn { token: 0, by: kind }];
+        assert_eq!(broken(&history), stillborn(), "{kind}");
         history.tokens[0].maker = Maker::Thief;
         assert!(history.check(PROMISE).is_ok(), "{kind}: a thief asks nobody");
+
+        history.tokens[0] = Token { minted: at(10_020), ..token(CLIENTS[0], 0, SECOND, &[]) };
+        history.tokens[0].asked = at(10_001);
+        history.purged = Some(at(10_020));
+        history.faults = vec![Fault { gateway: Some(0), ..fault(9_000..20_000) }];
+        assert_eq!(broken(&history), stillborn(), "{kind}: nothing was wrong with the service");
+        history.faults = vec![fault(9_000..20_000)];
+        assert!(history.check(PROMISE).is_ok(), "{kind}: the database had lost the revocation");
+        history.purged = Some(at(10_019));
+        assert_eq!(broken(&history), stillborn(), "{kind}: it outlives the epoch");
     }
 }
 
@@ -263,7 +273,7 @@ fn a_thief_has_until_the_gateway_has_been_offline_for_too_long() {
     };
     assert_eq!(stolen(17_000).check(PROMISE).unwrap().allowed, at(7_000));
     let after = at(7_001);
-    let late = Broken::Late { gateway: 0, token: 0, revocation: 0, after };
+    let late = Broken::Late { gateway: 0, token: 0, by: "kid", after };
     assert_eq!(broken(&stolen(17_001)), [late]);
 }
 
@@ -278,7 +288,7 @@ fn an_acceptance_by_information_that_knew_better_is_noticed() {
     let aged = |age| history([Verdict { age: Some(age), ..verdict(0, 12_500, Said::Accepted) }]);
     assert!(aged(2).check(PROMISE).is_ok());
     let after = at(2_500);
-    let dishonest = Broken::Dishonest { gateway: 0, token: 0, revocation: 0, after, age: 1 };
+    let dishonest = Broken::Dishonest { gateway: 0, token: 0, by: "jti", after, age: 1 };
     assert_eq!(broken(&aged(1)), [dishonest]);
 }
 
@@ -295,7 +305,7 @@ fn an_acceptance_of_any_token_after_the_receipt_of_this_gateway_is_noticed() {
     history.receipts = vec![receipt(at(10_600))];
     assert!(history.check(PROMISE).is_ok());
     history.receipts = vec![receipt(at(10_599)), receipt(at(20_000))];
-    assert_eq!(broken(&history), [Broken::Untrue { gateway: 1, token: 1, revocation }]);
+    assert_eq!(broken(&history), [Broken::Untrue { gateway: 1, token: 1, by: "tenant" }]);
 }
 
 #[test]
@@ -309,7 +319,7 @@ fn an_acceptance_of_any_token_after_nobody_was_to_accept_it_any_more_is_noticed(
     // Asked again, it may say an earlier time.
     history.receipts = vec![receipt(Some(at(30_000))), receipt(Some(at(12_000)))];
     let after = at(1_001);
-    assert_eq!(broken(&history), [Broken::Rosy { gateway: 0, token: 1, revocation, after }]);
+    assert_eq!(broken(&history), [Broken::Rosy { gateway: 0, token: 1, by: "tenant", after }]);
 }
 
 #[test]
@@ -317,7 +327,7 @@ fn an_acceptance_after_all_has_settled_is_a_loss() {
     let mut lost = history([verdict(0, 11_000, Said::Accepted)]);
     assert!(lost.check(PROMISE).is_ok());
     lost.settled = Some(at(10_500));
-    assert_eq!(broken(&lost), [Broken::Lost { gateway: 0, token: 0, revocation: 0 }]);
+    assert_eq!(broken(&lost), [Broken::Lost { gateway: 0, token: 0, by: "jti" }]);
 }
 
 #[test]
