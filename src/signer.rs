@@ -130,12 +130,18 @@ impl Signer {
         Ok(SecretString::from(token))
     }
 
-    /// Signs an object of the feed or a keys document.
+    /// Signs an object of the feed or a keys document. A key that another replica has just made is
+    /// read here: nobody's revocation waits until keys are looked at again.
     ///
     /// # Errors
     /// [`SignerError::NoKey`], [`SignerError::Key`].
     pub fn sign_object(&self, typ: Typ, kid: &str, payload: &[u8]) -> Result<String, SignerError> {
         debug_assert_ne!(typ, Typ::AccessToken, "tokens are signed when recorded");
+        if !self.has(kid)
+            && let Ok(private) = self.home.read(kid, Alg::EdDSA)
+        {
+            self.adopt(private);
+        }
         self.sign_as(typ, kid, payload)
     }
 
@@ -185,6 +191,17 @@ pub fn published_jwks(keys: &[Key], purpose: Purpose, now: u64) -> impl Iterator
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_another_replica_has_just_made_signs_here_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let [here, there] = [(); 2].map(|()| Signer::open(folder.path()).unwrap());
+        let (key, pkcs8) = generate(Alg::EdDSA).unwrap();
+        let sign = |signer: &Signer| signer.sign_object(Typ::Keys, key.kid(), b"{}");
+        assert!(matches!(sign(&here), Err(SignerError::NoKey(_))));
+        there.home().write(key.kid(), &pkcs8).unwrap();
+        assert_eq!(sign(&here).unwrap(), sign(&there).unwrap());
+    }
 
     #[test]
     fn a_key_that_is_just_being_made_survives_a_look_at_the_rows() {
