@@ -144,6 +144,8 @@ fn wrong_usage_is_exit_code_2_before_anything_is_sent() {
         "token verify --address 10.0.0.0/8 --scope llm:chat",
         "revoke",
         "revoke --jti 7",
+        "revoke --token-file t --before 1795000000",
+        "revoke --token-file t --all",
         "revoke --client acme/billing --reason boredom",
         "revoke --client acme/billing --wait 31",
         "revocations 7",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use scrip_token::compact::Compact;
 use scrip_token::jwk::{KeySet, MAX_SET_BYTES};
+use scrip_token::keys::{MAX_KEYS_BYTES, PublishedKeys};
 use scrip_token::limits::MAX_TOKEN_BYTES;
 use scrip_token::{Claims, Jti};
 use scrip_verify::{
@@ -26,7 +27,7 @@ pub(super) struct Args {
     /// File with the token, `-` for standard input
     #[arg(long, value_name = "PATH", default_value = "-", conflicts_with = "follow")]
     token_file: PathBuf,
-    /// File with the issuer's JWKS [default: what the issuer publishes]
+    /// File with the issuer's JWKS [default: the keys that the issuer publishes]
     #[arg(long, value_name = "PATH", conflicts_with = "follow")]
     jwks: Option<PathBuf>,
     #[command(flatten)]
@@ -106,6 +107,12 @@ impl Args {
         }
         let token = input::read(&self.token_file, MAX_TOKEN_BYTES + 2)?;
         let token = token.trim_end_matches(['\r', '\n']).as_bytes();
+        if token.is_empty() {
+            return Err(Failure::Usage(format!(
+                "{}: there is no token",
+                self.token_file.display()
+            )));
+        }
         let issuer = issuer(&remote.connection, self.jwks.as_deref()).await?;
         let now = clock::now_seconds();
         let claims = unproved(token);
@@ -196,32 +203,33 @@ pub(super) fn unproved(token: &[u8]) -> Option<Claims> {
     Claims::parse(&Compact::parse(token, MAX_TOKEN_BYTES).ok()?.payload).ok()
 }
 
-/// The issuer with its keys, from a file or from where its metadata says (RFC 8414 section 3).
+/// The issuer with its keys, from a file or as it publishes them.
 async fn issuer(connection: &Connection, jwks: Option<&Path>) -> Result<Issuer, Failure> {
     let url = connection.url()?;
-    let document = match jwks {
-        Some(file) => input::read(file, MAX_SET_BYTES)?.into_bytes(),
+    let keys = match jwks {
+        Some(file) => KeySet::parse(input::read(file, MAX_SET_BYTES)?.as_bytes())
+            .map_err(|error| Failure::Rejected(format!("no token can be judged: {error}")))?,
         None => published_keys(url).await?,
     };
-    let keys = KeySet::parse(&document)
-        .map_err(|error| Failure::Rejected(format!("no token can be judged: {error}")))?;
     Ok(Issuer::new(url.as_str(), Keys::from(keys), DenySet::default()))
 }
 
-async fn published_keys(issuer: &connection::Issuer) -> Result<Vec<u8>, Failure> {
-    let http = http::client()?;
-    let metadata = issuer.at("/.well-known/oauth-authorization-server");
-    let metadata = http::exchange(http.get(metadata)).await?.json()?;
-    if metadata["issuer"] != issuer.as_str() {
-        let named = plain(&metadata["issuer"].to_string());
+/// From the keys document, believed as far as the connection is: whoever reads the JWKS counts for a
+/// week as a gateway that revocations do not reach, and here somebody only looks at a token.
+async fn published_keys(issuer: &connection::Issuer) -> Result<KeySet, Failure> {
+    let document = http::client()?.get(issuer.at("/.well-known/scrip-keys"));
+    let document = http::exchange(document).await?.into_body();
+    let keys = Compact::parse(&document, 2 * MAX_KEYS_BYTES)
+        .ok()
+        .and_then(|jws| PublishedKeys::parse(&jws.payload).ok())
+        .ok_or_else(|| {
+            Failure::Unreachable("no keys document: is this the URL of Scrip?".into())
+        })?;
+    if keys.iss != issuer.as_str() {
+        let named = plain(&keys.iss);
         return Err(Failure::Rejected(format!("{} calls itself {named}", issuer.as_str())));
     }
-    let keys: connection::Issuer = metadata["jwks_uri"]
-        .as_str()
-        .unwrap_or_default()
-        .parse()
-        .map_err(|why| Failure::Rejected(format!("the issuer's `jwks_uri`: {why}")))?;
-    Ok(http::exchange(http.get(keys.as_str())).await?.into_body())
+    Ok(keys.token_keys)
 }
 
 #[cfg(test)]

@@ -55,6 +55,9 @@ pub(super) struct Standing<'a> {
 pub(super) struct Enforced {
     /// Whether every known verifier enforces it, and there is one.
     pub(super) all: bool,
+    /// Whether somebody may verify who acknowledges nothing: only the end of the tokens' life is
+    /// certain then.
+    pub(super) strangers: bool,
     /// From then on nobody accepts what it kills. Milliseconds; `None` where no time can be named.
     pub(super) by_ms: Option<i64>,
     /// Each known verifier.
@@ -77,13 +80,14 @@ pub(super) struct Receipt {
 /// Judges. `strangers`: whether somebody may verify who acknowledges nothing.
 pub(super) fn judge(case: &Case<'_>, verifiers: &[Standing<'_>], strangers: bool) -> Enforced {
     let receipts: Vec<Receipt> = verifiers.iter().map(|standing| case.receipt(standing)).collect();
-    let by_ms = if strangers || receipts.is_empty() {
+    let strangers = strangers || receipts.is_empty();
+    let by_ms = if strangers {
         case.until_ms()
     } else {
         receipts.iter().map(|receipt| receipt.refuses_by_ms).max()
     };
     let all = !receipts.is_empty() && receipts.iter().all(|receipt| receipt.since_ms.is_some());
-    Enforced { all, by_ms, verifiers: receipts }
+    Enforced { all, strangers, by_ms, verifiers: receipts }
 }
 
 impl Case<'_> {
@@ -131,17 +135,19 @@ fn seconds_up(ms: i64) -> i64 {
 impl Enforced {
     /// Where what is killed was too old for an entry: nobody has accepted it for long.
     pub(super) fn expired(revocation: &Revocation) -> Self {
-        Self { all: true, by_ms: Some(revocation.at_ms), verifiers: Vec::new() }
+        let by_ms = Some(revocation.at_ms);
+        Self { all: true, strangers: false, by_ms, verifiers: Vec::new() }
     }
 
     /// Where it cannot be found out.
     pub(super) fn unknown(revocation: &Revocation) -> Self {
         let by_ms = revocation.until.map(|until| until.saturating_mul(1000));
-        Self { all: false, by_ms, verifiers: Vec::new() }
+        Self { all: false, strangers: true, by_ms, verifiers: Vec::new() }
     }
 
-    /// As it stands in a reply to whoever reaches so far: whether all enforce it, and by when, is said
-    /// to everybody, because it is about their own tokens; who the others are is not.
+    /// As it stands in a reply to whoever reaches so far: whether all enforce it, by when, and whether
+    /// strangers may verify, is said to everybody, because it is about their own tokens; who the others
+    /// are is not.
     pub(super) fn to_json(&self, reach: &Reach) -> Value {
         let named =
             self.verifiers.iter().filter(|receipt| reach.covers(tenant_of(&receipt.client)));
@@ -153,7 +159,10 @@ impl Enforced {
             })
         });
         let verifiers = Value::Array(receipts.collect());
-        json!({"all": self.all, "by": self.by_ms.map(shown), "verifiers": verifiers})
+        json!({
+            "all": self.all, "strangers": self.strangers, "by": self.by_ms.map(shown),
+            "verifiers": verifiers,
+        })
     }
 }
 

@@ -93,11 +93,15 @@ fn selector(value: Option<&Value>) -> Result<Selector, Problem> {
         }
         Some(before) => match before.as_u64().filter(|before| *before < MAX_INTEGER) {
             Some(before) => Some(before),
-            None => return Err(Problem::invalid("/selector/before", "seconds since the epoch")),
+            None => {
+                return Err(Problem::invalid("/selector/before", "not seconds since the epoch"));
+            }
         },
     };
     Ok(Selector { target, before })
 }
+
+const NO_TENANT: &str = "not the name of a tenant";
 
 fn is_known(name: &str) -> bool {
     name == "before" || TARGETS.contains(&name)
@@ -116,10 +120,10 @@ fn target(name: &str, value: &Value) -> Result<Target, Problem> {
         "sub" => {
             let [tenant, id] = pair(value, ["tenant", "id"], &at)?;
             if !is_label(tenant) {
-                return Err(Problem::invalid(&format!("{at}/tenant"), "the name of a tenant"));
+                return Err(Problem::invalid(&format!("{at}/tenant"), NO_TENANT));
             }
             if !is_printable(id, MAX_SUBJECT_BYTES) {
-                let detail = "the `sub` of tokens: 1 to 160 printable ASCII characters";
+                let detail = "not the `sub` of a token: 1 to 160 printable ASCII characters";
                 return Err(Problem::invalid(&format!("{at}/id"), detail));
             }
             Target::Sub(Subject { tenant: tenant.to_owned(), id: id.to_owned() })
@@ -128,14 +132,14 @@ fn target(name: &str, value: &Value) -> Result<Target, Problem> {
             let [name, version] = pair(value, ["client", "version"], &at)?;
             let client = client(name, &format!("{at}/client"))?;
             if !is_version(version) {
-                let detail = "the `cred` of tokens: <source>:<number>.<created>";
+                let detail = "not the `cred` of a token: <source>:<number>.<created>";
                 return Err(Problem::invalid(&format!("{at}/version"), detail));
             }
             Target::Cred(Credential { client, version: version.to_owned() })
         }
-        "kid" => return Err(invalid("the RFC 7638 thumbprint of a key".to_owned())),
+        "kid" => return Err(invalid("not the RFC 7638 thumbprint of a key".to_owned())),
         "all" => return Err(invalid("only true is possible".to_owned())),
-        _ => return Err(invalid("the name of a tenant".to_owned())),
+        _ => return Err(invalid(NO_TENANT.to_owned())),
     })
 }
 

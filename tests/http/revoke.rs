@@ -36,7 +36,8 @@ async fn a_revocation_is_shown_whole_and_kept() {
         "by": "ops/admin", "at": at, "epoch": epoch, "seq": 1, "until": until, "known": true,
     });
     let mut with_receipts = whole.clone();
-    with_receipts["enforced"] = json!({"all": false, "by": until, "verifiers": []});
+    with_receipts["enforced"] =
+        json!({"all": false, "strangers": true, "by": until, "verifiers": []});
     assert_eq!(shown, with_receipts);
     assert_eq!(api.read(&format!("/v1/revocations/{id}")).await.json(), with_receipts);
     assert_eq!(api.read("/v1/revocations").await.json(), json!({"items": [whole], "next": null}));

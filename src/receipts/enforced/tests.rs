@@ -96,14 +96,15 @@ fn the_last_to_refuse_decides() {
 fn whoever_does_not_acknowledge_is_stopped_by_the_end_of_the_token_only() {
     let enforced = |until, known: &[Standing<'_>], strangers| {
         let enforced = judge(&case(until), known, strangers);
-        (enforced.all, enforced.by_ms)
+        (enforced.all, enforced.strangers, enforced.by_ms)
     };
     let verifier = at(7);
     let known = [Standing { verifier: &verifier, since_ms: Some(1_010_250) }];
-    assert_eq!(enforced(Some(1300), &known, true), (true, Some(1_300_000)));
-    assert_eq!(enforced(None, &known, true), (true, None));
-    assert_eq!(enforced(Some(1300), &[], false), (false, Some(1_300_000)), "nobody is known");
-    assert_eq!(enforced(None, &[], false), (false, None));
+    assert_eq!(enforced(Some(1300), &known, false), (true, false, Some(1_010_250)));
+    assert_eq!(enforced(Some(1300), &known, true), (true, true, Some(1_300_000)));
+    assert_eq!(enforced(None, &known, true), (true, true, None));
+    assert_eq!(enforced(Some(1300), &[], false), (false, true, Some(1_300_000)), "nobody is known");
+    assert_eq!(enforced(None, &[], false), (false, true, None));
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn times_have_a_fraction_where_they_have_one() {
     let enforced = of_one(&case(Some(1300)), &at(7), Some(1_010_250)).to_json(&Reach::EVERYWHERE);
     assert_eq!(
         enforced,
-        json!({"all": true, "by": "1970-01-01T00:16:50.250Z", "verifiers": [{
+        json!({"all": true, "strangers": false, "by": "1970-01-01T00:16:50.250Z", "verifiers": [{
             "client": "acme/gateway", "verifier": "gw-1", "since": "1970-01-01T00:16:50.250Z",
             "behind": 0, "refuses_by": "1970-01-01T00:16:50.250Z",
         }]})

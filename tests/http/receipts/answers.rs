@@ -1,5 +1,7 @@
 //! What the answer to a revocation says of who enforces it.
 
+use std::fs;
+
 use reqwest::{Method, StatusCode};
 use scrip::clock;
 use serde_json::{Value, json};
@@ -23,7 +25,8 @@ async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() 
     };
 
     let unseen = revoke().await;
-    let nobody = json!({"all": false, "by": unseen["until"], "verifiers": []});
+    let until = &unseen["until"];
+    let nobody = json!({"all": false, "strangers": true, "by": until, "verifiers": []});
     assert_eq!(unseen["enforced"], nobody, "whoever verifies has never said so");
     let id = unseen["id"].as_str().unwrap();
     assert_eq!(enforced(&api, id).await, nobody);
@@ -66,7 +69,8 @@ async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() 
     // What was too old for an entry was over before it was revoked.
     let old = scrip_token::Jti::new(clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
     let old = api.revoke(json!({"jti": old.to_string()})).await.json();
-    assert_eq!(old["enforced"], json!({"all": true, "by": old["at"], "verifiers": []}));
+    let over = json!({"all": true, "strangers": false, "by": old["at"], "verifiers": []});
+    assert_eq!(old["enforced"], over);
 }
 
 #[tokio::test]
@@ -139,11 +143,13 @@ async fn whoever_verifies_in_silence_is_reckoned_with() {
     let (until_ms, id) = (revoked["until"].clone(), id.as_str());
     let known = enforced(&api, id).await;
     assert_eq!((&known["all"], &known["by"]), (&json!(true), &known["verifiers"][0]["since"]));
+    assert_eq!(known["strangers"], false);
 
     let by_until = async |whom: &str| {
         let by_until = async || (enforced(&api, id).await["by"] == until_ms).then_some(());
         until(whom, PATIENCE, by_until).await;
-        assert_eq!(enforced(&api, id).await["all"], true, "all who are known");
+        let known = enforced(&api, id).await;
+        assert_eq!((&known["all"], &known["strangers"]), (&json!(true), &json!(true)), "{whom}");
     };
     // Under a name nobody is missed from the first look on, until it acknowledges.
     place_read_as(&api, &gateway, Some("gw-2")).await;
@@ -151,10 +157,17 @@ async fn whoever_verifies_in_silence_is_reckoned_with() {
     acknowledge(&api, &gateway, "gw-2", &place(&api, &gateway).await).await;
     assert_ne!(enforced(&api, id).await["by"], until_ms, "it acknowledges now");
 
-    // A mirror reads the feed for others and never does, whoever else has its credential.
+    // A mirror reads the feed for others and never does, whoever else has its credential. Somebody
+    // who only looks at a token verifies for nobody.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), api.token(&client).await.jwt).unwrap();
+    let file = file.path().to_str().unwrap();
+    let operator = Cli::new(&api.installation, &api.operator.id, &api.operator.secret);
+    let looked = operator.run(&["token", "verify", "--token-file", file]).await;
+    assert!(looked.contains("accepted; not judged: whether it is revoked"), "{looked}");
     place_read_as(&api, &gateway, None).await;
     by_until("who gives no name is on record").await;
-    api.sql("DELETE FROM sightings").await;
+    api.sql("DELETE FROM sightings WHERE kind = 'feed'").await;
     assert_ne!(enforced(&api, id).await["by"], until_ms);
 
     api.get("/.well-known/jwks.json").await;
@@ -176,9 +189,15 @@ async fn commands_show_verifiers_and_receipts() {
     assert!(table.contains("gw-1") && table.contains("CONNECTED"), "{table}");
     assert_eq!(operator.json(&["verifiers"]).await, verifiers(&api).await);
 
-    let jti = api.token(&client).await.jti;
-    let said = operator.run(&["revoke", "--jti", &jti, "--wait", "1"]).await;
-    for shown in ["all enforce it", "nobody accepts from", "ENFORCES SINCE", "gw-1"] {
+    let token = api.token(&client).await;
+    let jti = token.jti;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), token.jwt + "\n").unwrap();
+    let of_file = ["revoke", "--token-file", file.path().to_str().unwrap(), "--wait", "1"];
+    let said = operator.run(&of_file).await;
+    assert!(said.contains(&jti), "{said}");
+    let verdict = "Not every gateway has acknowledged it. Those that have not refuse it from ";
+    for shown in ["ENFORCES SINCE", "gw-1", verdict] {
         assert!(said.contains(shown), "{shown}: {said}");
     }
     acknowledge(&api, &gateway, "gw-1", &place(&api, &gateway).await).await;
@@ -187,6 +206,10 @@ async fn commands_show_verifiers_and_receipts() {
     assert!(operator.run(&["revocations"]).await.contains(id));
     let one = operator.json(&["revocations", id]).await;
     assert_eq!(one["enforced"]["all"], true, "{one}");
+    let since = one["enforced"]["by"].as_str().unwrap();
+    let verdict = format!("Every gateway refuses it since {since}.\n");
+    let said = operator.run(&["revocations", id]).await;
+    assert!(said.ends_with(&verdict), "{said}");
     let (done, said) = run(&api.installation, &["revocations", id]).await;
     assert!(!done, "without a credential: {said}");
 
