@@ -47,39 +47,39 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused, 2 wrong usage, 3 unreac
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything embedded, for a first hour
+    /// Run the service with everything embedded, to try it out
     Dev(dev::Args),
     /// Run the service
     Serve(Box<service::Args>),
-    /// Bring the database's tables up to this binary
+    /// Create or upgrade the database's tables
     Migrate(Box<service::Args>),
-    /// Make what has to be there before the first request
+    /// Create the tables, the keys and the first operator, where they are missing
     Bootstrap(Box<service::Args>),
-    /// Who may ask for tokens
+    /// Who may get tokens: create, list, rotate, disable, import
     Client(client::Args),
-    /// What tokens a client may ask for
+    /// What tokens a client may get: apply, diff, test, replay
     Policy(policy::Args),
     /// What models cost, for quotas in money
     Price(price::Args),
-    /// Bring prices, policies and clients to what a folder of files says
+    /// Bring policies, clients and prices in line with a folder of files
     Apply(apply::Args),
-    /// Ask for a token, look one up, check one
+    /// Get a token, look one up, verify one
     Token(token::Args),
-    /// Refuse a token, a client's tokens, or all that a key signed
+    /// Revoke a token, all tokens of a client, a tenant or everybody, or what a key signed
     Revoke(revoke::Args),
-    /// What was revoked, and who enforces it
+    /// What was revoked, and which gateways enforce it since when
     Revocations(revocations::Args),
-    /// Who follows the deny list, and how far each has got
+    /// The gateways that follow the deny list, and how far each has got
     Verifiers(verifiers::Args),
-    /// The deny list as it travels: look at it, or copy it into files
+    /// Watch the deny list's feed, or copy it into files
     Feed(feed::Args),
-    /// The keys that sign tokens
+    /// The keys that sign tokens and the feed: list, rotate, revoke
     Keys(keys::Args),
-    /// What was used of quotas, and what is left
+    /// What is used and left of quotas
     Usage(usage::Args),
-    /// Who counts what tokens use
+    /// The ledgers, which report what tokens use
     Ledger(ledger::Args),
-    /// Who did what, when, from where
+    /// The audit log: who did what, when, from where
     Audit(audit::Args),
 }
 

@@ -98,6 +98,7 @@ pub struct Settings {
 
 /// Where alerts go.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Alerts")]
 struct WebhookSettings {
     /// Where alerts are posted, https; it may hold a secret: prefer the variable.
     #[arg(long, env = "SCRIP_WEBHOOK_URL", hide_env_values = true)]
@@ -112,6 +113,7 @@ struct WebhookSettings {
 
 /// Where master credentials lie, when it is Vault that keeps them.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Vault")]
 struct VaultSettings {
     /// Address of Vault; without it there are embedded credentials only.
     #[arg(long, env = "SCRIP_VAULT_ADDR")]

@@ -41,14 +41,14 @@ enum Command {
         #[command(flatten)]
         changes: Changes,
     },
-    /// Replace its secret; the old one goes on for the client's overlap
+    /// Replace its secret; the old one still works for the client's overlap, unless --revoke
     Rotate {
         #[command(flatten)]
         client: Named,
         #[command(flatten)]
         rotation: Rotation,
     },
-    /// Give it no more tokens
+    /// Stop it from getting tokens; those that it has go on, unless --revoke
     Disable {
         #[command(flatten)]
         client: Named,
@@ -56,9 +56,9 @@ enum Command {
         #[arg(long)]
         revoke: bool,
     },
-    /// Disable it and revoke its tokens for good; the history stays
+    /// Disable it for good and revoke its tokens; its name and history stay
     Delete(Named),
-    /// Register secrets that Vault has already
+    /// Register clients whose secrets are in Vault already; without arguments, list those
     Import(import::Import),
 }
 
@@ -119,7 +119,7 @@ struct New {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Source>,
-    /// How long an old secret goes on after a rotation
+    /// How long the old secret still works after a rotation [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     overlap: Option<u64>,

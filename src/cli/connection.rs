@@ -39,7 +39,7 @@ pub(super) struct Connection {
         help_heading = "Service"
     )]
     pub(super) client_id: Option<QualifiedName>,
-    /// File with the client's secret, `-` for standard input [else: SCRIP_CLIENT_SECRET]
+    /// File with its secret, `-` for standard input; without it SCRIP_CLIENT_SECRET
     #[arg(
         long,
         env = "SCRIP_CLIENT_SECRET_FILE",

@@ -19,14 +19,14 @@ use crate::store::{Lock, Store, policies};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Address of the API; loopback
-    #[arg(long, default_value = "127.0.0.1:7070")]
+    /// Address of the API, on loopback
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Where everything is kept
-    #[arg(long, default_value = ".scrip-dev")]
+    /// Folder of the database, the keys and dev.env
+    #[arg(long, value_name = "DIR", default_value = ".scrip-dev")]
     data_dir: PathBuf,
-    /// What is logged
-    #[arg(long, default_value = "warn")]
+    /// What is logged, such as `info` or `scrip=debug,warn`
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
     log: String,
 }
 
@@ -69,7 +69,8 @@ impl Args {
         let config = Config::embedded(self.listen, &self.data_dir);
         let listeners = Listeners::bind(&config).map_err(refused)?;
         let ops = listeners.ops_address()?;
-        std::fs::create_dir_all(&self.data_dir)?;
+        let refuse = |error| Failure::Usage(format!("{}: {error}", self.data_dir.display()));
+        std::fs::create_dir_all(&self.data_dir).map_err(refuse)?;
         let store = Store::connect(&config.database_url).await.map_err(refused)?;
         let env = Environment(self.data_dir.join("dev.env"));
         set_up(&store, &config, &env).await?;
@@ -163,20 +164,20 @@ fn story(env: &Path, data_dir: &Path) -> String {
     let (env, data_dir) = (env.display(), data_dir.display());
     format!(
         r#"
-Scrip is running; everything it keeps is in {data_dir}. In a second terminal, paste:
+Scrip is running and keeps everything in {data_dir}. Paste this into a second terminal, in the same folder:
 
-# 0. Who is who: a demo client, an operator, a verifier
-set -a; . {env}; set +a
+# 0. The credentials of a demo client, an operator and a verifier
+set -a; . "{env}"; set +a
 
-# 1. Trade the demo client's master credential for a token that lives for five minutes
+# 1. Exchange the demo client's master credential for a token that lives for five minutes
 REPLY=$(curl -sS -u "$SCRIP_CLIENT_ID:$SCRIP_CLIENT_SECRET" "$SCRIP_URL/oauth2/token" \
   -d grant_type=client_credentials -d models=gpt-4o-mini -d budget_tokens=2000); echo "$REPLY"
 TOKEN=$(echo "$REPLY" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 JTI=$(echo "$REPLY" | sed 's/.*"jti":"\([^"]*\)".*/\1/')
 
-# 2. Verify it as a gateway does: offline, following the deny list
+# 2. Verify it as a gateway does: offline, by a copy of the deny list
 verify() {{ echo "$TOKEN" | SCRIP_CLIENT_ID=$SCRIP_VERIFIER_ID SCRIP_CLIENT_SECRET=$SCRIP_VERIFIER_SECRET \
-  {scrip} token verify --follow --audience llm-gateway --env dev \
+  "{scrip}" token verify --follow --audience llm-gateway --env dev \
   --scope llm:chat --model gpt-4o-mini --request-tokens 500; }}
 verify
 
@@ -184,10 +185,10 @@ verify
 curl -sS -u "$SCRIP_OPERATOR_ID:$SCRIP_OPERATOR_SECRET" "$SCRIP_URL/v1/revocations" \
   -H 'content-type: application/json' -d '{{"selector":{{"jti":"'"$JTI"'"}},"reason":"leaked"}}'; echo
 
-# 4. Watch it being refused, and why
+# 4. Verify it again: refused, with the reason
 verify
 
-Ctrl-C ends it; the same command goes on with what is there.
+Ctrl-C stops it; the same command continues with what is there.
 "#
     )
 }

@@ -71,11 +71,13 @@ impl Refusal {
         Self { status, code, reason: plain(&reason), request_id: request_id.map(|id| plain(&id)) }
     }
 
-    /// Says what was asked for, where that was a token whose scopes the policy does not grant: whoever
-    /// runs a command did not ask for any.
+    /// Says what was asked for, where that was a token whose scopes or audience the policy does not
+    /// grant: whoever runs a command did not ask for any.
     pub(super) fn of_token_for(mut self, scopes: &str) -> Self {
-        if self.code.as_deref() == Some("invalid_scope") {
-            self.reason = format!("this needs a policy that grants `{scopes}`: {}", self.reason);
+        if matches!(self.code.as_deref(), Some("invalid_scope" | "invalid_target")) {
+            let needed =
+                format!("this needs a policy that grants `{scopes}` for the audience `self`");
+            self.reason = format!("{needed}: {}", self.reason);
         }
         self
     }
@@ -132,9 +134,10 @@ mod tests {
             let body = json!({"error": code, "error_description": "scope `b` is not granted"});
             Refusal::read(400, None, body.to_string().as_bytes()).of_token_for("a b").to_string()
         };
-        let missing =
-            "this needs a policy that grants `a b`: invalid_scope: scope `b` is not granted";
-        assert_eq!(said("invalid_scope"), missing);
+        let needed = "this needs a policy that grants `a b` for the audience `self`";
+        for code in ["invalid_scope", "invalid_target"] {
+            assert_eq!(said(code), format!("{needed}: {code}: scope `b` is not granted"));
+        }
         assert_eq!(said("invalid_client"), "invalid_client: scope `b` is not granted");
     }
 

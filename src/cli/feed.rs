@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::Remote;
 use super::failure::Failure;
-use super::follow::Following;
+use super::follow::{FOLLOWER, Following};
+use super::service::log;
+use crate::config::LogFormat;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,13 +28,14 @@ pub(super) struct Args {
 enum Command {
     /// Show what is revoked as it arrives, verified; stop it with Ctrl-C
     Tail,
-    /// Keep a directory that any file server can serve in the service's place: a CDN, an air gap
+    /// Copy the feed into a directory that any file server can serve: for a CDN, or across an air gap
     Mirror(mirror::Args),
 }
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let config = self.following.config(self.remote.connection)?;
+        let _log = log(FOLLOWER, LogFormat::Text)?;
         match self.command {
             Command::Tail => tail::run(config, self.remote.printer).await,
             Command::Mirror(args) => args.run(config, self.remote.printer).await,

@@ -14,11 +14,16 @@ use url::Url;
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::service::log;
 use super::verify::{Expected, Verdict, unproved};
+use crate::config::LogFormat;
 
 /// How long the first verdict waits for the service. Without it what is on disk decides, within
 /// the freshness contract.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said on standard error of how following goes.
+pub(super) const FOLLOWER: &str = "scrip_feed=info";
 
 /// How the deny list is followed, for every command that does.
 #[derive(Debug, clap::Args)]
@@ -56,10 +61,10 @@ impl Following {
 pub(super) struct LocalCopy {
     #[command(flatten)]
     following: Following,
-    /// Where to keep the deny list, for a start while the service is away
+    /// Folder for the deny list, to start from it while the service is away
     #[arg(long, value_name = "DIR", requires = "follow")]
     state_dir: Option<PathBuf>,
-    /// Follow and acknowledge what is enforced under this name, one for each process [default: nobody is told]
+    /// Acknowledge under this name what is enforced; each process has its own [default: acknowledge nothing]
     #[arg(long, value_name = "NAME", requires = "follow")]
     verifier: Option<String>,
     #[command(flatten)]
@@ -69,13 +74,13 @@ pub(super) struct LocalCopy {
 /// How old the deny list may be.
 #[derive(Debug, clap::Args)]
 struct Contract {
-    /// Oldest deny list by which older tokens are judged
+    /// How old the deny list may be at most
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "follow")]
     max_staleness: u64,
-    /// Oldest deny list by which tokens are judged that were minted a moment ago
+    /// How old it may be for a token that was minted within --max-staleness
     #[arg(long, value_name = "SECONDS", default_value_t = 900, requires = "follow")]
     max_offline: u64,
-    /// What then: deny, deny-and-alert, allow-for=SECONDS
+    /// What happens when it is older: deny, deny-and-alert, allow-for=SECONDS
     #[arg(long, value_name = "POLICY", default_value = "deny", value_parser = policy, requires = "follow")]
     on_stale: StalePolicy,
 }
@@ -101,6 +106,7 @@ pub(super) async fn follow(
     if connection.client_secret_file.as_deref() == Some(Path::new("-")) {
         return Err(Failure::Usage("standard input is for tokens here, not for the secret".into()));
     }
+    let _log = log(FOLLOWER, LogFormat::Text)?;
     let Contract { max_staleness, max_offline, on_stale } = copy.contract;
     let freshness = Freshness::new(max_staleness, max_offline, on_stale);
     let freshness = freshness.map_err(|error| Failure::Usage(error.to_string()))?;

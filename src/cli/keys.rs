@@ -22,19 +22,19 @@ pub(super) struct Args {
 enum Command {
     /// List keys with their states and times
     List,
-    /// Replace what signs: an algorithm's key by its next one, the feed's key, or the root
+    /// Replace the key of an algorithm by its next one, the feed's key, or the root
     Rotate {
         /// ES256, EdDSA, RS256, feed or root
         #[arg(value_parser = rotated)]
         name: String,
     },
-    /// Take a key away that has never signed
+    /// Withdraw a key that has never signed
     Retire {
         /// The key
         #[arg(allow_hyphen_values = true)]
         kid: Kid,
     },
-    /// Refuse everything that a key ever signed: it was stolen
+    /// Refuse everything that a stolen key ever signed, and replace it
     Revoke {
         /// The key
         #[arg(allow_hyphen_values = true)]

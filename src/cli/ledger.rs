@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List ledgers, and up to when each has reported all
+    /// List ledgers, and until when the reports of each are complete
     List {
         /// Only those of this audience
         #[arg(long)]
@@ -27,7 +27,7 @@ enum Command {
         #[command(flatten)]
         page: Page,
     },
-    /// Wait no longer for a ledger that has gone without a word; what it still reports counts
+    /// Stop waiting for the reports of a ledger that is gone
     Retire {
         /// Whose it is
         #[arg(value_name = "TENANT/NAME")]

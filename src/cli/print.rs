@@ -13,8 +13,8 @@ use super::http::Reply;
 /// How results are shown.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Printer {
-    /// Print what the service answered, as JSON
-    #[arg(long, global = true)]
+    /// Print JSON, for programs
+    #[arg(long, global = true, display_order = 900)]
     pub(super) json: bool,
 }
 

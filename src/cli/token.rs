@@ -30,18 +30,18 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Trade the client's secret for a token; prints the token alone
+    /// Exchange the client's secret for a token and print it; --json prints the whole answer
     Get {
         #[command(flatten)]
         wish: Wish,
-        /// Go on: keep a fresh token in a file, until stopped
+        /// Keep a fresh token in --file until stopped
         #[arg(long, requires = "file")]
         watch: bool,
-        /// Where to keep it: mode 0600, replaced as a whole
+        /// The file, mode 0600, replaced atomically
         #[arg(long, value_name = "PATH", requires = "watch")]
         file: Option<PathBuf>,
     },
-    /// Run a command with a fresh token in its environment, and in a file that is kept fresh
+    /// Run a command with a token in its environment, and in a file that is kept fresh
     Exec(exec::Args),
     /// List the tokens that were issued, newest first
     List(Box<Which>),
@@ -50,7 +50,7 @@ enum Command {
         /// The token's id
         jti: Jti,
     },
-    /// Check a token here, explain its claims, and name the first check that fails
+    /// Verify a token locally: explain its claims and name the first check that fails
     Verify(Box<verify::Args>),
 }
 

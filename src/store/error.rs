@@ -21,7 +21,9 @@ pub enum StoreError {
     #[error("the database is not safe to serve from: {0}")]
     Unsafe(String),
     /// Tables are missing.
-    #[error("the database is not migrated; run `scrip migrate`")]
+    #[error(
+        "tables are missing: run `scrip bootstrap` for a new database, `scrip migrate` for an older one"
+    )]
     NotMigrated,
     /// Migrated by a newer binary.
     #[error("the database is newer than this binary: it has migration {0}")]

@@ -62,8 +62,12 @@ impl Postgres {
                 })
             })
         };
+        let general = match pool(8).connect_with(options.clone()).await {
+            Err(sqlx::Error::PoolTimedOut) => return Err(why(&options).await.into()),
+            general => general?,
+        };
         Ok(Self {
-            general: pool(8).connect_with(options.clone()).await?,
+            general,
             minting: pool(8).connect_lazy_with(options.clone()),
             reserved: pool(8).connect_lazy_with(options),
         })
@@ -119,5 +123,13 @@ impl Postgres {
         self.general.close().await;
         self.minting.close().await;
         self.reserved.close().await;
+    }
+}
+
+/// Why there is no connection: a pool tries again until its time is over, and then says only that.
+async fn why(options: &PgConnectOptions) -> sqlx::Error {
+    match tokio::time::timeout(PATIENCE, PgConnection::connect_with(options)).await {
+        Ok(Err(error)) => error,
+        _ => sqlx::Error::PoolTimedOut,
     }
 }

@@ -138,7 +138,7 @@ async fn a_folder_is_what_there_is(installation: Installation) {
     assert_eq!(changed.len(), 4, "a line for each step: {changed:?}");
     assert!(changed[2]["answer"]["secret"].is_string(), "the line of the new client has it");
     let notes = changed[0]["notes"].to_string();
-    assert!(notes.contains("no client that is enabled has acme/chat-assistant"), "{notes}");
+    assert!(notes.contains("policy acme/chat-assistant: no enabled client has it"), "{notes}");
     assert_eq!(site.enabled().await, ["acme/billing", "acme/chat", "ops/admin"]);
     billing.token(&["--scope", "llm:chat"]).await;
     let refused = billing.outcome(&["token", "get", "--scope", "llm:embed"]).await;
@@ -397,7 +397,7 @@ async fn a_policy_is_compared_and_tried_before_it_is_applied() {
     let author = Cli::new(&acme.installation, "ops/author", secret);
     let refused = author.outcome(&["policy", "replay", file]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    let why = "this needs a policy that grants `scrip:policies scrip:audit`: \
+    let why = "this needs a policy that grants `scrip:policies scrip:audit` for the audience `self`: \
                invalid_scope: scope `scrip:audit` is not granted";
     assert!(refused.stderr.contains(why), "{refused:?}");
 

@@ -66,9 +66,11 @@ impl Folder {
         let [policies, clients] = ["policies", "clients"].map(|name| dir.join(name));
         let prices = dir.join(PRICES);
         if !policies.is_dir() && !clients.is_dir() && !prices.is_file() {
-            let dir = dir.display();
-            let why = format!("{dir}: has neither policies/ nor clients/ nor {PRICES}");
-            return Err(Failure::Usage(why));
+            let why = match dir.read_dir() {
+                Err(error) => error.to_string(),
+                Ok(_) => format!("has neither policies/ nor clients/ nor {PRICES}"),
+            };
+            return Err(Failure::Usage(format!("{}: {why}", dir.display())));
         }
         for path in toml_files(dir, &[&policies, &clients], &mut wrong) {
             if path != prices {

@@ -235,7 +235,7 @@ impl Plan {
             }
             match prune {
                 Some(oneself) if oneself == id => {
-                    self.notes.push(format!("{id} has no file, and asks: it is not disabled"));
+                    self.notes.push(format!("{id} has no file, but runs this: it is not disabled"));
                 }
                 Some(_) => {
                     self.steps.push(disable(id));
@@ -250,7 +250,8 @@ impl Plan {
         if prune.is_some() {
             let policies = present.policies.keys().filter(|name| !used.contains(name));
             let unused = policies.filter(|name| !folder.policies.contains_key(name));
-            self.notes.extend(unused.map(|name| format!("no client that is enabled has {name}")));
+            self.notes
+                .extend(unused.map(|name| format!("policy {name}: no enabled client has it")));
         }
     }
 }
@@ -358,8 +359,8 @@ mod tests {
             pruned.notes,
             [
                 "acme/4 is disabled and stays so; `enabled = true` in its file would change that",
-                "acme/me has no file, and asks: it is not disabled",
-                "no client that is enabled has acme/old",
+                "acme/me has no file, but runs this: it is not disabled",
+                "policy acme/old: no enabled client has it",
             ]
         );
         let kept = Plan::new(&folder(), &present, None).unwrap();
