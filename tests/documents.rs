@@ -8,6 +8,11 @@ use std::path::Path;
 
 const DOCUMENTS: &[&str] = &[
     "README.md",
+    "docs/alerts.md",
+    "docs/gateways.md",
+    "docs/policies.md",
+    "docs/quotas.md",
+    "docs/workloads.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

@@ -1,4 +1,4 @@
-//! The SDKs of OpenAI and Anthropic with Scrip's tokens, as the README says to use them.
+//! The SDKs of OpenAI and Anthropic with Scrip's tokens, as docs/workloads.md says to use them.
 
 use crate::harness::acme::Acme;
 use crate::harness::front::front;

@@ -1,4 +1,4 @@
-"""The SDKs of OpenAI and Anthropic, as the README says to use them, below `scrip token exec`. The gateway answers with
+"""The SDKs of OpenAI and Anthropic, as docs/workloads.md says to use them, below `scrip token exec`. The gateway answers with
 the `jti` of the token that it was shown, or 401."""
 
 import base64

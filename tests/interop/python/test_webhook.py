@@ -1,4 +1,4 @@
-"""Whoever is told of alerts, with the check that stands in the README."""
+"""Whoever is told of alerts, with the check that stands in docs/alerts.md."""
 
 import os
 import re
@@ -6,8 +6,8 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-README = Path(__file__).parents[3] / "README.md"
-CHECK = re.search(r"```python\n((?:(?!```).)*def is_from_scrip.*?)```", README.read_text(), re.DOTALL)
+ALERTS = Path(__file__).parents[3] / "docs" / "alerts.md"
+CHECK = re.search(r"```python\n((?:(?!```).)*def is_from_scrip.*?)```", ALERTS.read_text(), re.DOTALL)
 
 HEADERS = {name: os.environ[name.upper().replace("-", "_")] for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
 BODY = os.environ["WEBHOOK_BODY"].encode()
