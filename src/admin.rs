@@ -83,7 +83,7 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    let detail = "the body is application/json, without Content-Encoding";
+    let detail = "the body must be application/json, without Content-Encoding";
     Err(Problem(Failure::new(status, "unsupported-media-type", detail)))
 }
 

@@ -88,6 +88,9 @@ pub enum Unproved {
     /// The token, or the client, may not do this.
     #[error("needs the scope `{0}`")]
     Scope(&'static str),
+    /// The client may, and Vault keeps its secret, which opens nothing but the token endpoint.
+    #[error("needs a token with the scope `{0}`: the secret is in Vault")]
+    InVault(&'static str),
     /// The operator is confined to a tenant, and this is everybody's.
     #[error("confined to a tenant")]
     Confined,

@@ -185,10 +185,16 @@ both! {
         Unproved::Unread(Unread::Store(error)) => error.into(),
         Unproved::Unread(Unread::Busy) => Failure::unavailable("too many are waiting", 1),
         Unproved::Token(_) => Failure::new(
-            StatusCode::UNAUTHORIZED, "invalid-token", "the access token is missing or not accepted",
+            StatusCode::UNAUTHORIZED, "invalid-token",
+            "this needs an access token for the audience `self`; there is none, or it is not accepted",
         ).challenging(r#"Bearer realm="scrip", error="invalid_token""#),
         Unproved::Scope(scope) => Failure::new(
             StatusCode::FORBIDDEN, "insufficient-scope", format!("this needs the scope `{scope}`"),
+        ).challenging(r#"Bearer realm="scrip", error="insufficient_scope""#),
+        Unproved::InVault(scope) => Failure::new(
+            StatusCode::FORBIDDEN, "insufficient-scope",
+            format!("a secret that Vault keeps opens nothing here: get a token with the scope `{scope}` \
+                     for the audience `self`"),
         ).challenging(r#"Bearer realm="scrip", error="insufficient_scope""#),
         Unproved::Confined => Failure::confined(),
         Unproved::Elsewhere => Failure::new(

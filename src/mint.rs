@@ -275,7 +275,7 @@ pub fn read_form(headers: &HeaderMap, body: &[u8]) -> Result<Form, OAuthError> {
         media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     });
     if !is_form || headers.contains_key(header::CONTENT_ENCODING) {
-        let detail = "the body is application/x-www-form-urlencoded, without Content-Encoding";
+        let detail = "the body must be application/x-www-form-urlencoded, without Content-Encoding";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Err(OAuthError(Failure::new(status, "unsupported_media_type", detail)));
     }

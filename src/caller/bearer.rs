@@ -99,8 +99,11 @@ async fn by_secret(
     scope: &'static str,
 ) -> Result<Operator, Unproved> {
     let proved = authenticate_basic(app, headers, address, arrival).await?;
-    if !proved.embedded || !proved.policy.grants(scope) {
+    if !proved.policy.grants(scope) {
         return Err(Unproved::Scope(scope));
+    }
+    if !proved.embedded {
+        return Err(Unproved::InVault(scope));
     }
     // A token would neither be minted for this address nor be taken from it.
     if !proved.policy.admits(address) {

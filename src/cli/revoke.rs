@@ -224,10 +224,13 @@ pub(super) fn show(printer: Printer, revocation: &Reply) -> Result<(), Failure> 
     printer.record(revocation, RECORD)?;
     let revocation = revocation.json()?;
     if revocation["known"] == false {
-        eprintln!("scrip: warning: nothing of this name is on record; it is refused all the same");
+        eprintln!("scrip: warning: nothing of this name is on record here");
     }
     if printer.json {
         return Ok(());
+    }
+    if revocation["epoch"].is_null() {
+        return Ok(writeln!(io::stdout(), "\nIt had expired before: nobody accepts it.")?);
     }
     let enforced = &revocation["enforced"];
     writeln!(io::stdout())?;

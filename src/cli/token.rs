@@ -108,22 +108,22 @@ struct Wish {
     /// A scope; may be repeated
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     scopes: Vec<String>,
-    /// A model, or a prefix and `*`; may be repeated
+    /// A model, or a prefix with `*`; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<ModelPattern>,
-    /// LLM tokens in all
+    /// LLM tokens in total
     #[arg(long, value_name = "N")]
     budget_tokens: Option<NonZeroU64>,
     /// LLM tokens for one request
     #[arg(long, value_name = "N")]
     budget_request_tokens: Option<NonZeroU64>,
-    /// Requests in all
+    /// Requests in total
     #[arg(long, value_name = "N")]
     budget_requests: Option<NonZeroU64>,
     /// A network it works from; may be repeated
     #[arg(long = "cidr", value_name = "CIDR")]
     cidrs: Vec<Cidr>,
-    /// Its life
+    /// Its lifetime
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<NonZeroU64>,
 }

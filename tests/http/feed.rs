@@ -9,7 +9,12 @@ use scrip_token::{Digest, Jti};
 use serde_json::{Value, json};
 
 use super::api::{Api, Client, Reply};
+use crate::harness::cli::Cli;
+use crate::harness::process::{Process, free_port};
 use crate::harness::service::Installation;
+use crate::harness::until::until;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_snapshot_names_a_blob_that_is_what_it_says() {
@@ -414,5 +419,17 @@ impl Events {
                 return beat;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn whoever_cannot_follow_is_told_why_at_once() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let cli = Cli::new(&api.installation, &client.id, &client.secret);
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
+    for (more, why) in [(vec![], "status 403"), (vec!["--url", &nowhere], "Connection refused")] {
+        let tail = Process::start(cli.command(&[&["feed", "tail"], &more[..]].concat()));
+        until(why, PATIENCE, async || tail.stderr().contains(why).then_some(())).await;
     }
 }

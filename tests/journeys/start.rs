@@ -1,4 +1,4 @@
-use crate::harness::process::Process;
+use crate::harness::process::{Process, free_port};
 use crate::harness::service::Installation;
 
 #[tokio::test]
@@ -72,4 +72,14 @@ async fn without_a_bootstrap_the_service_refuses_and_names_the_command() {
         refused.stderr().contains("scrip bootstrap") || refused.stderr().contains("scrip migrate"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_said_with_the_reason() {
+    let address = format!("postgres://scrip:hidden@127.0.0.1:{}/scrip", free_port());
+    let installation = Installation::on(&address);
+    let mut refused = Process::start(installation.command(&["bootstrap"]));
+    assert_eq!(refused.exit().await.code(), Some(3), "{refused}");
+    let why = refused.stderr();
+    assert!(why.contains("Connection refused") && !why.contains("hidden"), "{why}");
 }

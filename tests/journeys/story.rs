@@ -46,6 +46,18 @@ async fn story(installation: Installation) {
     gateway.accepts(&leaked).await;
     gateway.accepts(&kept).await;
 
+    // An operator whose secret is in Vault needs a token, which commands get by themselves.
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/security-team.toml");
+    acme.operator.run(&["policy", "apply", policy]).await;
+    acme.operator.run(&["client", "create", "ops/team", "--policy", "ops/security-team"]).await;
+    let secret = vault.admin.secret("scrip/ops/team", 1).await.expect("it lies in Vault");
+    let team = Cli::new(&acme.installation, "ops/team", &secret);
+    let refused = http.read(&team, "/v1/revocations").await;
+    let why = "a secret that Vault keeps opens nothing here: get a token with the scope `scrip:revoke` \
+               for the audience `self`";
+    assert_eq!((refused.status, &refused.body["detail"]), (403, &why.into()));
+    team.run(&["revocations"]).await;
+
     // Revoked by name: refused at the gateway, which asks nobody.
     let revoke = ["revoke", "--jti", &jti(&leaked), "--reason", "leaked"];
     let revoked = acme.operator.json(&revoke).await;

@@ -1,5 +1,6 @@
 //! One place that serves the feed, over HTTP: bounded, impatient and believed in nothing.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -340,7 +341,14 @@ impl Fault {
 
 impl From<reqwest::Error> for Fault {
     fn from(error: reqwest::Error) -> Self {
-        Self::Transport(error.without_url().to_string())
+        let error = error.without_url();
+        let mut causes = vec![error.to_string()];
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        Self::Transport(causes.join(": "))
     }
 }
 

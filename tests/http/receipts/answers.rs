@@ -4,6 +4,7 @@ use std::fs;
 
 use reqwest::{Method, StatusCode};
 use scrip::clock;
+use scrip_token::Jti;
 use serde_json::{Value, json};
 
 use super::{
@@ -67,7 +68,7 @@ async fn an_answer_says_who_enforces_since_when_and_by_when_the_others_refuse() 
     assert!(by >= at_ms(&third["at"]) + 66_000 && by < at_ms(&third["until"]), "{third}");
 
     // What was too old for an entry was over before it was revoked.
-    let old = scrip_token::Jti::new(clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
+    let old = Jti::new(clock::now_ms().unsigned_abs() - 906_000, [7; 10]);
     let old = api.revoke(json!({"jti": old.to_string()})).await.json();
     let over = json!({"all": true, "strangers": false, "by": old["at"], "verifiers": []});
     assert_eq!(old["enforced"], over);
@@ -210,6 +211,13 @@ async fn commands_show_verifiers_and_receipts() {
     let verdict = format!("Every gateway refuses it since {since}.\n");
     let said = operator.run(&["revocations", id]).await;
     assert!(said.ends_with(&verdict), "{said}");
+    // What was never issued is refused, and what is long over needs no gateway.
+    let now = clock::now_ms().unsigned_abs();
+    let (unknown, over) = (Jti::new(now, [7; 10]), Jti::new(now - 906_000, [7; 10]));
+    let said = operator.outcome(&["revoke", "--jti", &unknown.to_string()]).await;
+    assert!(said.stderr.contains("warning: nothing of this name is on record"), "{said:?}");
+    let said = operator.run(&["revoke", "--jti", &over.to_string()]).await;
+    assert!(said.ends_with("It had expired before: nobody accepts it.\n"), "{said}");
     let (done, said) = run(&api.installation, &["revocations", id]).await;
     assert!(!done, "without a credential: {said}");
 
