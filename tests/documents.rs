@@ -1,6 +1,7 @@
 //! The documents speak of what is there.
 
 use clap::CommandFactory;
+use clap::error::ErrorKind;
 use scrip::cli::Cli;
 use std::collections::BTreeSet;
 use std::fs;
@@ -66,6 +67,42 @@ fn every_file_that_a_document_names_is_there() {
             assert!(there || here.join(name).exists(), "{document} speaks of {name}");
         }
     }
+}
+
+#[test]
+fn every_command_that_a_document_shows_is_understood() {
+    let mut shown = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        let lines = text.lines().filter_map(|line| line.split_once("scrip ").map(|_| line));
+        for line in code(&text).chain(lines.filter(|line| line.starts_with("    "))) {
+            let Some((before, command)) = line.split_once("scrip ") else { continue };
+            let is_prefix = |word: &str| word.contains(['=', '|', '(']);
+            if !before.split_whitespace().all(is_prefix) {
+                continue;
+            }
+            let command = command.split(" #").next().unwrap_or_default().replace('`', "");
+            let words = command.split_whitespace().take_while(|word| !"|&<>..".contains(word));
+            let words = words.map(|word| match word {
+                "<id>" | "<jti>" => "01a1ff34-41b2-795d-9e6b-7c37cade2d90",
+                "<kid>" => "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+                word => word,
+            });
+            let said = Cli::command().try_get_matches_from(["scrip"].into_iter().chain(words));
+            if let Err(error) = said {
+                // A command, or a flag, may be spoken of without what it needs.
+                let is_part = matches!(
+                    error.kind(),
+                    ErrorKind::MissingRequiredArgument
+                        | ErrorKind::DisplayHelp
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                ) || error.to_string().contains("none was supplied");
+                assert!(is_part, "{document}: {line}\n{error}");
+            }
+            shown += 1;
+        }
+    }
+    assert!(shown > 80, "{shown}");
 }
 
 /// What the README says of outages is what the drills show, and it says all of that.
