@@ -190,6 +190,19 @@ impl Store {
         }
     }
 
+    /// The latest time up to `at_ms`, which was read before, of which it is settled what is revoked:
+    /// whoever then reads how far the list has got finds each revocation that is dated at or before it,
+    /// however long its commit takes. Milliseconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], after 5 s of waiting at most.
+    pub async fn settled_ms(&self, session: &mut Reader, at_ms: i64) -> Result<i64, StoreError> {
+        match session.conn() {
+            Conn::Sqlite(_) => self.begin(Lock::Revoke).await.map(|_| at_ms),
+            Conn::Postgres(conn) => postgres::settled_ms(conn, at_ms).await,
+        }
+    }
+
     /// A connection that only reads, of `lane`.
     ///
     /// # Errors

@@ -79,16 +79,18 @@ impl Pulse {
 }
 
 impl Dated {
-    /// Its time is read before the position, so it never claims to know of a batch later than it
-    /// does; and the database proves in between that no other has taken over.
+    /// Its time is read before the position, and lies before whatever is being revoked, so it never
+    /// claims to know of a batch later than it does, nor to be of a time by which something is revoked
+    /// that it lacks; and the database proves in between that no other has taken over.
     ///
     /// # Errors
     /// [`PublishError`]; where the database cannot be read, or no longer commits, there is no
     /// heartbeat.
     pub async fn now(store: &Store, list: &DenyList) -> Result<Self, PublishError> {
         let mut session = store.read_reserved().await?;
-        let at = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+        let now_ms = store::now_ms(&mut session, clock::now_ms()).await?;
         installation::has_last_word(&mut session).await?;
+        let at = clock::seconds(store.settled_ms(&mut session, now_ms).await?);
         let row = list.row(&mut session).await?;
         let kid = feed_key(&mut session, at).await?;
         Ok(Self { from: Position::from(&row), keys: row.keys_version, at, kid })

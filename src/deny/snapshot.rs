@@ -142,7 +142,8 @@ impl Snapshots {
     async fn renew(&self, store: &Store, list: &DenyList) -> Result<(), PublishError> {
         let mut session = store.read_reserved().await?;
         // The time is read before the place: whatever is revoked by then is in it.
-        let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+        let now_ms = store::now_ms(&mut session, clock::now_ms()).await?;
+        let now = clock::seconds(store.settled_ms(&mut session, now_ms).await?);
         let row = list.row(&mut session).await?;
         let mut last = self.kept.borrow().first().cloned().filter(|last| last.is_base(&row));
         if last.as_ref().is_some_and(|last| last.is_current(&row, now)) {

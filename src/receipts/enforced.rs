@@ -6,11 +6,12 @@
 //! * A verifier **enforces** a revocation since it first acknowledged the batch that carries it, or
 //!   a later one. It did so a little earlier: it applies a batch before it acknowledges it.
 //! * One that has not, may not have heard of it. The youngest information it can have without it is
-//!   as old as the commit. A token is admitted while that information is at most `max_staleness` old,
-//!   and `allow_for` more where the policy says so; that a token was just minted helps it no longer,
-//!   because it was minted before the commit. The verifier's clock may be off by the leeway, and times
-//!   on the wire are whole seconds: one more. So it refuses at the latest from
-//!   `commit + max_staleness + allow_for + 6 s` on, or when the token's life is over.
+//!   as old as its time on record, however long the commit took: no heartbeat and no manifest is of a
+//!   later time and lacks it (`Store::settled_ms`). A token is admitted while that information
+//!   is at most `max_staleness` old, and `allow_for` more where the policy says so; that a token was
+//!   just minted helps it no longer, because no mint overlaps it. The verifier's clock may be off by
+//!   the leeway, and times on the wire are whole seconds: one more. So it refuses at the latest from
+//!   `at + max_staleness + allow_for + 6 s` on, or when the token's life is over.
 //! * A key that was **stolen** dates its tokens as it likes. All of them look just minted, until the
 //!   information is `max_offline` old.
 //! * `AllowFor` is a promise to go on without information. It is not held against the token's life:
@@ -37,8 +38,8 @@ pub(super) const SLACK: i64 = LEEWAY.cast_signed() + 1;
 pub(super) struct Case<'a> {
     /// The epoch and number of the batch that carries it.
     pub(super) position: (&'a str, i64),
-    /// A time at which it was committed already. Milliseconds.
-    pub(super) committed_ms: i64,
+    /// Its time on record. Milliseconds.
+    pub(super) at_ms: i64,
     /// When the last token that it kills has expired. Seconds; `None` for a key.
     pub(super) until: Option<i64>,
 }
@@ -119,7 +120,7 @@ impl Case<'_> {
             None => stale.max(verifier.max_offline),
         };
         // What it has said of itself counts where it is later: our clock may have been set back.
-        let youngest = seconds_up(self.committed_ms).max(verifier.as_of);
+        let youngest = seconds_up(self.at_ms).max(verifier.as_of);
         youngest.saturating_add(bound).saturating_add(SLACK).saturating_mul(1000)
     }
 

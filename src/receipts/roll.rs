@@ -15,8 +15,6 @@ const BEATS: i64 = 3;
 
 /// The state of all verifiers at one moment.
 pub(super) struct Roll {
-    /// Database time, before anything else was read. Milliseconds.
-    pub(super) now_ms: i64,
     /// The feed's epoch.
     pub(super) epoch: String,
     /// Its newest batch.
@@ -36,7 +34,6 @@ impl Roll {
         let feed = installation::read(&mut session).await?.ok_or(StoreError::NotMigrated)?;
         let since = now_ms / 1000 - REMEMBERED;
         Ok(Self {
-            now_ms,
             epoch: feed.epoch,
             seq: feed.seq,
             verifiers: verifiers::all(&mut session).await?,

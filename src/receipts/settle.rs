@@ -18,9 +18,6 @@ use crate::store::{StoreError, acks};
 
 /// How often what other replicas were told is looked for.
 const POLL: Duration = Duration::from_millis(200);
-/// The time of a revocation is read within its transaction; the commit follows within this, unless
-/// each statement takes as long as the store lets it. Milliseconds.
-const LONGEST_COMMIT: i64 = 60_000;
 
 /// What is known of a revocation that is durable, after all who are connected have acknowledged it,
 /// or after `wait`. Never fails: the revocation stands, whatever is known of it.
@@ -32,9 +29,8 @@ pub async fn settle(app: &App, reach: &Reach, revocation: &Revocation, wait: Dur
         let mut taken = app.receipts.taken.clone();
         taken.mark_unchanged();
         let roll = app.receipts.rolls.after(clock::monotonic()).await?;
-        let seen_ms = roll.now_ms;
         let roll = awaited(app, roll, position, wait, taken).await;
-        conclude(app, revocation, position, seen_ms, &roll).await
+        conclude(app, revocation, position, &roll).await
     };
     let enforced = settled.await.unwrap_or_else(|error: Arc<StoreError>| {
         tracing::warn!(%error, "who enforces a revocation is not known");
@@ -56,7 +52,7 @@ pub async fn enforced(
         return Ok(Enforced::expired(revocation).to_json(reach));
     };
     let roll = app.receipts.rolls.after(clock::monotonic()).await?;
-    let enforced = conclude(app, revocation, position, roll.now_ms, &roll).await?;
+    let enforced = conclude(app, revocation, position, &roll).await?;
     Ok(enforced.to_json(reach))
 }
 
@@ -98,12 +94,10 @@ async fn awaited(
     roll
 }
 
-/// `seen_ms`: a time at which it was there.
 async fn conclude(
     app: &App,
     revocation: &Revocation,
     position: (&str, i64),
-    seen_ms: i64,
     roll: &Roll,
 ) -> Result<Enforced, Arc<StoreError>> {
     // Who has gone further since has forgotten when it came by here.
@@ -118,12 +112,7 @@ async fn conclude(
         arrivals.iter().map(|a| ((a.client.as_str(), a.verifier.as_str()), a.at_ms)).collect();
     let standing = |verifier| since(verifier, position, &arrivals);
     let standings: Vec<Standing<'_>> = roll.verifiers.iter().map(standing).collect();
-    // A heartbeat in between the time on record and the commit does not know of it yet. Nobody has
-    // acknowledged it before it was committed.
-    let acknowledged_ms = standings.iter().filter_map(|standing| standing.since_ms);
-    let committed_ms = revocation.at_ms.saturating_add(LONGEST_COMMIT);
-    let committed_ms = acknowledged_ms.chain([seen_ms]).fold(committed_ms, i64::min);
-    let case = Case { position, committed_ms, until: revocation.until };
+    let case = Case { position, at_ms: revocation.at_ms, until: revocation.until };
     Ok(judge(&case, &standings, roll.strangers))
 }
 

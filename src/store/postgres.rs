@@ -1,3 +1,4 @@
+use super::installation::postgres_ms;
 use super::session::{Begun, heard};
 use super::{Lane, Lock, StoreError, Tx};
 use sqlx::pool::PoolOptions;
@@ -22,6 +23,34 @@ const FRESH: Duration = Duration::from_millis(50);
 
 /// The advisory lock, shared by mints and exclusive to revocations: "scrip" in ASCII.
 const MINTS_AND_REVOCATIONS: i64 = 0x73_63_72_69_70;
+
+/// Since when somebody revokes, if that is before `at_ms`: a transaction is dated under the lock, and so
+/// after its beginning. What is committed is seen before its locks are let go. Whoever may not be
+/// looked at, or ends at this moment, is waited for; nobody else is, or signs of life would stand in
+/// line behind mints.
+pub(super) async fn settled_ms(
+    connection: &mut PgConnection,
+    at_ms: i64,
+) -> Result<i64, StoreError> {
+    let holder = concat!(
+        "SELECT ",
+        postgres_ms!("a.xact_start"),
+        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.locktype = 'advisory' AND l.mode = 'ExclusiveLock' AND l.granted \
+         AND l.classid = ($1 >> 32)::oid AND l.objid = ($1 & 4294967295)::oid AND l.objsubid = 1 \
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    );
+    let holder = sqlx::query_scalar(holder).bind(MINTS_AND_REVOCATIONS);
+    match heard(holder.fetch_optional(&mut *connection)).await? {
+        None => {}
+        Some(Some(since_ms)) => return Ok(at_ms.min(since_ms)),
+        Some(None) => {
+            let take = "SELECT pg_advisory_xact_lock_shared($1)";
+            heard(sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(connection)).await?;
+        }
+    }
+    Ok(at_ms)
+}
 
 impl Postgres {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {

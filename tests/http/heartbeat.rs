@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use reqwest::Method;
+use scrip::admin::rfc3339;
+use scrip_token::Jti;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use super::api::{Api, Client, Reply};
 use super::feed::{Events, ask, payload};
@@ -17,6 +21,17 @@ const BEATS: u32 = 5;
 const BATCHES: u64 = 300;
 /// Far longer than they take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Makes a revocation take seconds between its time on record and its commit.
+const SLOW_ON_SQLITE: &str = "
+    CREATE VIEW long AS
+        WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 2000000)
+        SELECT x FROM n;
+    CREATE TRIGGER slow AFTER INSERT ON revocations BEGIN SELECT count(*) FROM long; END";
+const SLOW_ON_POSTGRES: &str = "
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep(4); RETURN NEW; END';
+    CREATE TRIGGER slow AFTER INSERT ON revocations FOR EACH ROW EXECUTE FUNCTION slow()";
 
 #[tokio::test]
 async fn n85_each_heartbeat_of_a_stream_counts_what_was_sent_before_it_and_no_more() {
@@ -67,6 +82,52 @@ async fn n85_the_heartbeat_of_a_range_counts_what_is_in_it_and_no_more() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn n85_no_sign_of_life_is_later_than_a_revocation_that_it_lacks() {
+    for installation in both().await {
+        let api = Api::on(installation.set("SCRIP_HEARTBEAT", "1")).await;
+        let gateway = api.verifier().await;
+        make_slow(&api).await;
+        let request = ask(&api, &gateway, "/v1/deny/stream", &[]).timeout(PATIENCE);
+        let mut stream = Events::of(request.send().await.unwrap());
+        let (mut lacking, mut manifests) = (vec![payload(&stream.next().await.data)], 0);
+
+        let jti = Jti::new(scrip::clock::now_ms().unsigned_abs(), [7; 10]);
+        let body = json!({"selector": {"jti": jti}, "reason": "test"});
+        let request = api.request(Method::POST, "/v1/revocations").json(&body);
+        let Client { id, secret } = &api.operator;
+        let request = request.basic_auth(id, Some(secret)).timeout(PATIENCE);
+        let mut revoking = Box::pin(Reply::to(request));
+        let mut asking = tokio::time::interval(Duration::from_millis(200));
+        let revoked = loop {
+            tokio::select! {
+                revoked = &mut revoking => break revoked.json(),
+                event = stream.named("heartbeat") => lacking.push(payload(&event.data)),
+                _ = asking.tick() => {
+                    manifests += 1;
+                    lacking.push(range(&api, &gateway, None).await);
+                }
+            }
+        };
+        assert!(manifests > 0, "it took a while: {revoked}");
+        lacking.retain(|said| said["seq"].as_u64() < revoked["seq"].as_u64());
+        let at = revoked["at"].as_str().unwrap();
+        for said in lacking {
+            let of = rfc3339(said["iat"].as_i64().unwrap());
+            assert!(of.trim_end_matches('Z') <= at, "{said} lacks what is of {at}");
+        }
+    }
+}
+
+async fn make_slow(api: &Api) {
+    let url = api.installation.setting("SCRIP_DATABASE_URL");
+    if url.starts_with("sqlite:") {
+        return api.sql(SLOW_ON_SQLITE).await;
+    }
+    let mut database = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(SLOW_ON_POSTGRES).execute(&mut database).await.unwrap();
 }
 
 async fn both() -> [Installation; 2] {

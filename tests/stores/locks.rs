@@ -1,6 +1,6 @@
 use super::{Fresh, connect, id};
 use crate::harness::until::until;
-use scrip::store::{Lane, Lock, Store, StoreError, Tenants, audit};
+use scrip::store::{Lane, Lock, Store, StoreError, Tenants, audit, installation};
 use sqlx::{Connection, PgConnection};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -164,6 +164,38 @@ async fn on_postgres_mints_share_and_a_revocation_is_alone() {
     drop(store.begin(Lock::Admin).await.unwrap());
     revocation.commit().await.unwrap();
     drop(store.begin(Lock::Mint).await.unwrap());
+}
+
+#[tokio::test]
+async fn on_postgres_what_is_being_revoked_is_not_settled() {
+    let store = Fresh::postgres().await;
+    let mut session = store.read_reserved().await.unwrap();
+    let now = installation::now_ms(&mut session, 0).await.unwrap();
+    let mint = store.begin(Lock::Mint).await.unwrap();
+    assert_eq!(store.settled_ms(&mut session, now).await.unwrap(), now);
+    drop(mint);
+    let mut revocation = store.begin(Lock::Revoke).await.unwrap();
+    let at = revocation.now_ms(0).await.unwrap();
+    let settled = store.settled_ms(&mut session, at + 9000).await.unwrap();
+    assert!((now..=at).contains(&settled), "{settled} is not before {at}");
+    assert_eq!(store.settled_ms(&mut session, now - 9).await.unwrap(), now - 9);
+    revocation.commit().await.unwrap();
+    assert_eq!(store.settled_ms(&mut session, at + 9000).await.unwrap(), at + 9000);
+}
+
+#[tokio::test]
+async fn on_postgres_a_revocation_of_somebody_who_cannot_be_looked_at_is_waited_for() {
+    let store = Fresh::postgres().await;
+    let mut session = store.read_reserved().await.unwrap();
+    // Outside any transaction, and so without a beginning.
+    let mut held = PgConnection::connect(&store.url).await.unwrap();
+    let lock = "SELECT pg_advisory_lock(x'7363726970'::bigint)";
+    sqlx::query(lock).execute(&mut held).await.unwrap();
+    let (settled, ()) = tokio::join!(store.settled_ms(&mut session, 7), async {
+        until_waiting(&store, 1).await;
+        held.close().await.unwrap();
+    });
+    assert_eq!(settled.unwrap(), 7);
 }
 
 #[tokio::test]

@@ -21,9 +21,9 @@ fn at(seq: i64) -> Verifier {
     }
 }
 
-/// Batch 7, committed in the second before 1,010.
+/// Batch 7, of the second before 1,010.
 fn case(until: Option<i64>) -> Case<'static> {
-    Case { position: (EPOCH, 7), committed_ms: 1_009_500, until }
+    Case { position: (EPOCH, 7), at_ms: 1_009_500, until }
 }
 
 fn of_one(case: &Case<'_>, verifier: &Verifier, since_ms: Option<i64>) -> Enforced {
