@@ -18,6 +18,7 @@ use std::time::Duration;
 use scrip_token::{Alg, Claims, Digest, Jti};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use crate::deny::{self, subject};
 use crate::mint::ROUTE;
@@ -139,7 +140,10 @@ impl From<StoreError> for NotRecorded {
 
 /// Hands orders to the one task that commits them.
 #[derive(Clone)]
-pub struct Recorder(mpsc::Sender<Pending>);
+pub struct Recorder {
+    queue: mpsc::Sender<Pending>,
+    writing: AbortHandle,
+}
 
 struct Pending {
     order: Order,
@@ -158,7 +162,7 @@ impl Recorder {
     pub fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, mut orders) = mpsc::channel(MAX_QUEUE);
         let uses = Arc::new(Uses::default());
-        uses.keep_writing(store.clone());
+        let writing = uses.keep_writing(store.clone());
         let at_once = store.mints_at_once();
         let places = Arc::new(Semaphore::new(at_once));
         let task = tokio::spawn(async move {
@@ -177,7 +181,13 @@ impl Recorder {
             let _ = places.acquire_many(at_once as u32).await;
             uses.write(&store).await;
         });
-        (Self(queue), task)
+        (Self { queue, writing }, task)
+    }
+
+    /// The task that writes down who mints how much.
+    #[must_use]
+    pub fn writing(&self) -> AbortHandle {
+        self.writing.clone()
     }
 
     /// Records an order; returns once that is durable.
@@ -188,7 +198,7 @@ impl Recorder {
         let mut waited = Duration::ZERO;
         loop {
             let (reply, settled) = oneshot::channel();
-            self.0.try_send(Pending { order, reply }).map_err(|_| NotRecorded::Busy)?;
+            self.queue.try_send(Pending { order, reply }).map_err(|_| NotRecorded::Busy)?;
             match settled.await.map_err(|_| NotRecorded::Busy)? {
                 Settled::Recorded(recorded) => return Ok(recorded),
                 Settled::Refused(why) => return Err(why),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use axum_server::Handle;
 use axum_server::accept::DefaultAcceptor;
+use axum_server::tls_rustls::RustlsAcceptor;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +90,7 @@ impl From<StoreError> for ServeError {
 pub struct Service {
     app: Arc<App>,
     listeners: Listeners,
+    tls: Option<RustlsAcceptor>,
     metrics: Metrics,
     tasks: TaskTracker,
     watched: ops::Tasks,
@@ -175,8 +177,8 @@ impl Service {
         epoch::resume(&store, &deny, &witnesses).await.map_err(BootstrapError::from)?;
         let (stage, audience) = Stage::new(places(), deny.follow().borrow().clone());
         let deny = Arc::new(deny);
-        let register = Register::start(store.clone(), Lane::Minting);
-        let reserved_register = Register::start(store.clone(), Lane::Reserved);
+        let (register, reading) = Register::start(store.clone(), Lane::Minting);
+        let (reserved_register, reading_reserved) = Register::start(store.clone(), Lane::Reserved);
         let (recorder, recording) = Recorder::start(store.clone());
         let (revoker, revoking) = Revoker::start(store.clone(), deny.clone(), signer.clone());
         let (journal, journaling) = Journal::start(store.clone());
@@ -213,8 +215,21 @@ impl Service {
         let tasks = TaskTracker::new();
         let mut other = vec![
             ("mints", recording.abort_handle()),
+            ("uses of clients", app.recorder.writing()),
+            ("clients that mint", reading),
             ("audit of refusals", journaling.abort_handle()),
         ];
+        if let Some(vault) = &app.vault {
+            other.push(("login to Vault", vault.vault().keeper()));
+        }
+        let tls = match &app.config.tls {
+            Some((cert, key)) => {
+                let (acceptor, reloading) = tls::acceptor(cert, key, app.shutdown.clone()).await?;
+                other.push(("certificate", reloading));
+                Some(acceptor)
+            }
+            None => None,
+        };
         if let Some(settings) = &app.config.webhook {
             let webhook = Webhook::new(settings.clone()).map_err(ServeError::Webhook)?;
             let telling = tasks.spawn(outbox::run(app.clone(), webhook));
@@ -239,6 +254,7 @@ impl Service {
         other.push(("metrics", measuring.abort_handle()));
         let vital = vec![
             ("revocations", revoking.abort_handle()),
+            ("clients that revoke or follow", reading_reserved),
             ("acknowledgements", receiving.abort_handle()),
             ("sightings", sighting.abort_handle()),
             ("feed", publishing.abort_handle()),
@@ -247,16 +263,16 @@ impl Service {
         ];
         let watched = ops::Tasks { vital, other };
         let writers = vec![recording, revoking, journaling, receiving, sighting];
-        Ok(Self { app, listeners, metrics, tasks, watched, writers })
+        Ok(Self { app, listeners, tls, metrics, tasks, watched, writers })
     }
 
     /// Serves until `stop` is cancelled: stops accepting, finishes what was accepted, ends the
     /// streams, flushes.
     ///
     /// # Errors
-    /// [`ServeError::Listen`], [`ServeError::Tls`].
+    /// [`ServeError::Listen`].
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { app, listeners, metrics, tasks, watched, writers } = self;
+        let Self { app, listeners, tls, metrics, tasks, watched, writers } = self;
         let handle = Handle::new();
         let ops_handle = Handle::new();
         let (listen, ops_listen) = (app.config.listen, app.config.ops_listen);
@@ -268,9 +284,8 @@ impl Service {
             let mut server =
                 axum_server::from_tcp(listeners.api).map_err(at(listen))?.handle(handle.clone());
             bound(server.http_builder());
-            match &app.config.tls {
-                Some((cert, key)) => {
-                    let inner = tls::acceptor(cert, key, app.shutdown.clone()).await?;
+            match tls {
+                Some(inner) => {
                     let server = server.acceptor(Prompt { inner, within: HEAD_TIME });
                     server.serve(routes).await.map_err(at(listen))
                 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
@@ -18,8 +19,8 @@ pub struct TlsError {
     source: std::io::Error,
 }
 
-/// Accepts TLS connections with what `cert` and `key` hold, now and after they change. A pair that
-/// cannot be used leaves the one before in place.
+/// Accepts TLS connections with what `cert` and `key` hold, now and, by a task of its own, after they
+/// change. A pair that cannot be used leaves the one before in place.
 ///
 /// # Errors
 /// [`TlsError`] where the pair cannot be used from the start.
@@ -27,7 +28,7 @@ pub async fn acceptor(
     cert: &Path,
     key: &Path,
     shutdown: CancellationToken,
-) -> Result<RustlsAcceptor, TlsError> {
+) -> Result<(RustlsAcceptor, AbortHandle), TlsError> {
     // There is one provider in this process; a second installation changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = RustlsConfig::from_pem_file(cert, key).await.map_err(|source| TlsError {
@@ -35,8 +36,8 @@ pub async fn acceptor(
         key: key.to_owned(),
         source,
     })?;
-    tokio::spawn(reload(config.clone(), cert.to_owned(), key.to_owned(), shutdown));
-    Ok(RustlsAcceptor::new(config))
+    let reloading = reload(config.clone(), cert.to_owned(), key.to_owned(), shutdown);
+    Ok((RustlsAcceptor::new(config), tokio::spawn(reloading).abort_handle()))
 }
 
 async fn reload(config: RustlsConfig, cert: PathBuf, key: PathBuf, shutdown: CancellationToken) {

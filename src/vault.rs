@@ -19,6 +19,7 @@ use rustify::endpoint::Endpoint;
 use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio_util::task::AbortOnDropHandle;
 use vaultrs::api::kv2::requests::{
     ListSecretsRequest, ReadSecretMetadataRequest, ReadSecretRequest, SetSecretRequest,
@@ -46,7 +47,7 @@ const RELOGIN_AFTER: Duration = Duration::from_secs(60);
 /// Vault, logged in for as long as this lives.
 pub struct Vault {
     core: Arc<Core>,
-    _keeper: AbortOnDropHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 /// Why Vault did not do what was asked.
@@ -112,7 +113,13 @@ impl Vault {
         let state = watch::Sender::new(State::LoggingIn);
         let core = Arc::new(Core { settings, transport, state });
         let keeper = tokio::spawn(session::keep(Arc::clone(&core)));
-        Ok(Self { core, _keeper: AbortOnDropHandle::new(keeper) })
+        Ok(Self { core, keeper: AbortOnDropHandle::new(keeper) })
+    }
+
+    /// The task that stays logged in.
+    #[must_use]
+    pub fn keeper(&self) -> AbortHandle {
+        self.keeper.abort_handle()
     }
 
     /// Every version of a client's secret.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use scrip_token::QualifiedName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use crate::clock;
 use crate::policy::Policy;
@@ -59,9 +60,9 @@ pub struct Register(mpsc::Sender<(QualifiedName, oneshot::Sender<Answer>)>);
 impl Register {
     /// Starts the task, which reads over the connections of `lane`; it ends with the register.
     #[must_use]
-    pub fn start(store: Store, lane: Lane) -> Self {
+    pub fn start(store: Store, lane: Lane) -> (Self, AbortHandle) {
         let (queue, mut asking) = mpsc::channel(MAX_QUEUE);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let read = Arc::new(Policies::default());
             let places = Arc::new(Semaphore::new(AT_ONCE));
             while let Ok(place) = places.clone().acquire_owned().await {
@@ -77,7 +78,7 @@ impl Register {
                 let _ = tokio::time::timeout(HEAD_START, reading).await;
             }
         });
-        Self(queue)
+        (Self(queue), task.abort_handle())
     }
 
     /// The client of this name, deleted or not; `None` where there is none.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use scrip_token::QualifiedName;
+use tokio::task::AbortHandle;
 
 use crate::store::client_addresses::MOST;
 use crate::store::clients::Use;
@@ -48,15 +49,16 @@ struct Used {
 
 impl Uses {
     /// Writes what is noted, again and again, until nobody can note anything any more.
-    pub(super) fn keep_writing(self: &Arc<Self>, store: Store) {
+    pub(super) fn keep_writing(self: &Arc<Self>, store: Store) -> AbortHandle {
         let uses = Arc::downgrade(self);
-        tokio::spawn(async move {
+        let writing = tokio::spawn(async move {
             while let Some(uses) = uses.upgrade() {
                 uses.write(&store).await;
                 drop(uses);
                 tokio::time::sleep(SPACING).await;
             }
         });
+        writing.abort_handle()
     }
 
     /// Notes that a client minted, at `now` in seconds.
