@@ -126,8 +126,8 @@ impl DenyList {
         (found == Continuity::Shown).then_some(row).ok_or(PublishError::Lost)
     }
 
-    /// Appends entries within a transaction that holds `Lock::Revoke`, in as many batches as it
-    /// takes. Each batch is serialised, numbered and signed here, once; its bytes are stored.
+    /// Appends entries within a transaction that holds `Lock::Revoke` or `Lock::Withdraw`, in as many
+    /// batches as it takes. Each batch is serialised, numbered and signed here, once; its bytes are stored.
     ///
     /// # Errors
     /// [`PublishError`]; the transaction must be given up then.

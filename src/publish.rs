@@ -113,7 +113,8 @@ pub async fn keys_document(
     let document = match which.version {
         // Seldom asked for: only by whoever has not followed for long.
         Some(version) => {
-            keys_documents::version(&mut app.store.read().await?, version.into()).await?
+            keys_documents::version(&mut app.store.read_for_operator().await?, version.into())
+                .await?
         }
         None => app.keys_document.after(clock::monotonic(), latest).await?,
     };

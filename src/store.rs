@@ -74,6 +74,11 @@ pub enum Lock {
     Revoke,
     /// Changes what neither of them reads without locking its row.
     Admin,
+    /// The same, for an operator who waits for it: however many there are, ledgers and upkeep have
+    /// their connections and, on SQLite, their turn.
+    Operator,
+    /// Revokes with an operator's change: alone, as [`Lock::Revoke`], over the connections of operators.
+    Withdraw,
     /// Takes receipts, stores what the feed serves, and excludes nobody. On Postgres it has the
     /// connections of revocation: whoever waits for receipts does not wait behind mints.
     Feed,
@@ -82,9 +87,11 @@ pub enum Lock {
 /// Over which connections something is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Those of everybody.
+    /// Those of ledgers and upkeep.
     General,
-    /// Those that are kept for minting: administration does not hold it up.
+    /// Those of operators, who hold up nobody else.
+    Administration,
+    /// Those that are kept for minting.
     Minting,
     /// Those that are kept for revocation and the feed.
     Reserved,
@@ -182,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] after 2 s without a connection or its turn, 5 s for
-    /// [`Lock::Revoke`].
+    /// [`Lock::Revoke`] and [`Lock::Withdraw`].
     pub async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
         match &*self.0 {
             Database::Sqlite(db) => db.begin(lock).await,
@@ -214,12 +221,20 @@ impl Store {
         }))
     }
 
-    /// A connection that only reads, for everything but minting, revocation and the feed.
+    /// A connection that only reads, from those of ledgers and upkeep.
     ///
     /// # Errors
     /// As [`Store::read_in`].
     pub async fn read(&self) -> Result<Reader, StoreError> {
         self.read_in(Lane::General).await
+    }
+
+    /// A connection that only reads, from those of operators.
+    ///
+    /// # Errors
+    /// As [`Store::read_in`].
+    pub async fn read_for_operator(&self) -> Result<Reader, StoreError> {
+        self.read_in(Lane::Administration).await
     }
 
     /// A connection that only reads, from those kept for revocation and the feed.

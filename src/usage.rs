@@ -70,7 +70,7 @@ pub async fn register(
     Path(instance): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
-    let change = asked.by_operator(&app, SCOPE, &body).await?.everywhere()?;
+    let change = asked.by_ledger(&app, SCOPE, &body).await?.everywhere()?;
     let Registration { audience } = read(&body)?;
     if !is_name(&instance) {
         let detail = "an instance has 1 to 64 of a-z, 0-9, `.` and `-`";
@@ -147,7 +147,7 @@ pub async fn list(
         tenants: reach.within(wanted.tenant.as_deref()),
         audience: wanted.audience.as_deref(),
     };
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let rows = ledgers::list(&mut session, filter, after, page.limit()).await?;
     let last = rows.last().map(|last| format!("{}/{}", last.client, last.instance));
     Ok(Json(page.reply(rows.iter().map(show_one).collect(), last)))
@@ -163,8 +163,9 @@ pub async fn retire(
     asked: Asked,
     Path(instance): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let change = asked.by_operator(&app, SCOPE, &[]).await?.everywhere()?;
-    end(&app, &change, change.by(), &instance).await
+    let change = asked.by_ledger(&app, SCOPE, &[]).await?.everywhere()?;
+    let tx = app.store.begin(Lock::Admin).await?;
+    end(tx, &change, change.by(), &instance).await
 }
 
 /// `DELETE /v1/ledgers/{tenant}/{name}/{instance}`: the same of another client's ledger, which has gone
@@ -179,16 +180,16 @@ pub async fn retire_of(
 ) -> Result<StatusCode, Problem> {
     let change = asked.by_operator(&app, END_SCOPE, &[]).await?;
     let client = named((tenant, name), change.reach(), || NotTaken::Unregistered.into())?;
-    end(&app, &change, &client, &instance).await
+    let tx = app.store.begin(Lock::Operator).await?;
+    end(tx, &change, &client, &instance).await
 }
 
 async fn end(
-    app: &App,
+    mut tx: Tx,
     change: &Change,
     client: &QualifiedName,
     instance: &str,
 ) -> Result<StatusCode, Problem> {
-    let mut tx = app.store.begin(Lock::Admin).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let ledger = ledgers::lock(&mut tx, client.as_str(), instance).await?;
     let ledger = ledger.ok_or(NotTaken::Unregistered)?;
@@ -216,7 +217,7 @@ pub async fn report(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let means = Means::Token;
+    let means = Means::LedgersToken;
     let by = operator(&app, &headers, arrival.address, arrival.at, SCOPE, means).await?;
     let by = by.everywhere()?;
     is_json(&headers)?;

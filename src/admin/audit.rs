@@ -49,7 +49,7 @@ pub async fn list(
         jti: wanted.jti,
         since_ms: wanted.since.map(Moment::milliseconds),
     };
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let tenants = reach.within(wanted.tenant.as_deref());
     let events =
         audit::list(&mut session, tenants, &filter, page.after_id()?, page.limit()).await?;

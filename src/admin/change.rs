@@ -50,8 +50,30 @@ impl Asked {
         scope: &'static str,
         body: &[u8],
     ) -> Result<Change, Problem> {
+        self.by(app, scope, body, Means::Token).await
+    }
+
+    /// Proves a ledger. A body, where there is one, must be JSON.
+    ///
+    /// # Errors
+    /// As [`Asked::by_operator`].
+    pub async fn by_ledger(
+        self,
+        app: &App,
+        scope: &'static str,
+        body: &[u8],
+    ) -> Result<Change, Problem> {
+        self.by(app, scope, body, Means::LedgersToken).await
+    }
+
+    async fn by(
+        self,
+        app: &App,
+        scope: &'static str,
+        body: &[u8],
+        means: Means,
+    ) -> Result<Change, Problem> {
         let Self { arrival, id, headers, route } = self;
-        let means = Means::Token;
         let by = operator(app, &headers, arrival.address, arrival.at, scope, means).await?;
         let (by, reach) = by.within();
         if !body.is_empty() {

@@ -58,7 +58,7 @@ pub async fn create(
     }
 
     // Everything that can be refused is refused before Vault is written.
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     // Before it is asked what was answered: a repetition must not find its own client in the way.
     let taken = clients::by_id(&mut session, id.as_str()).await?.is_some();
     if let Some(first) = change.answered(&mut session).await? {
@@ -136,7 +136,7 @@ pub async fn list(
     let page = Page::new(wanted.limit, wanted.after);
     let kind = wanted.stale.or(wanted.unused_for.map(|_| stale::Kind::Unused));
     let days = wanted.unused_for.unwrap_or(app.config.unused_days);
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
     let filter = clients::Filter {
         tenants: reach.within(wanted.tenant.as_deref()),
@@ -161,7 +161,7 @@ pub async fn show(
 ) -> Result<Json<Value>, Problem> {
     let reach = look.reach(&app, SCOPE).await?;
     let id = named(path, &reach, unknown)?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let client = existing(&mut session, &id).await?;
     let rows = credentials::of_client(&mut session, id.as_str()).await?;
     let outlook = Outlook::of_one(&mut session, &client).await?;
@@ -185,7 +185,7 @@ pub async fn change(
     let change = asked.by_operator(&app, SCOPE, &body).await?;
     let id = named(path, change.reach(), unknown)?;
     let amendment = Amendment::read(&body)?;
-    let client = existing(&mut app.store.read().await?, &id).await?;
+    let client = existing(&mut app.store.read_for_operator().await?, &id).await?;
     let in_vault = credential::in_vault(&app, &client, &id).await.ok();
 
     // Disabling excludes mints, as revoking does: once it is answered, none is under way.
@@ -255,7 +255,7 @@ pub async fn rotate(
     let id = named(path, change.reach(), unknown)?;
     let rotation = Rotation::read(&body)?;
 
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     if let Some(first) = change.answered(&mut session).await? {
         drop(session);
         return repeated(&app, first).await;

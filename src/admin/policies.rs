@@ -44,7 +44,7 @@ pub async fn apply(
     let written =
         serde_json::to_string(&policy).map_err(|error| StoreError::Corrupt(error.to_string()))?;
 
-    let mut tx = app.store.begin(Lock::Admin).await?;
+    let mut tx = app.store.begin(Lock::Operator).await?;
     if let Some(first) = change.answered(&mut tx).await? {
         return Ok(Json(first));
     }
@@ -95,7 +95,7 @@ pub async fn show(
 ) -> Result<Json<Value>, Problem> {
     let reach = look.reach(&app, SCOPE).await?;
     let name = named(path, &reach, unknown)?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let row = match which.version {
         Some(version) => {
             policies::version(&mut session, name.as_str(), version.get().into()).await?
@@ -119,7 +119,7 @@ pub async fn versions(
     let reach = look.reach(&app, SCOPE).await?;
     let name = named(path, &reach, unknown)?;
     let after = page.after_version()?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let rows = policies::versions(&mut session, name.as_str(), after, page.limit()).await?;
     if rows.is_empty() && policies::latest(&mut session, name.as_str()).await?.is_none() {
         return Err(unknown());
@@ -150,7 +150,7 @@ pub async fn list(
     let reach = look.reach(&app, SCOPE).await?;
     let page = Page::new(wanted.limit, wanted.after);
     let after = page.after().map(cursor).transpose()?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let tenants = reach.within(wanted.tenant.as_deref());
     let rows = policies::list(&mut session, tenants, after, page.limit()).await?;
     let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;

@@ -45,7 +45,7 @@ pub async fn set(
 
     // Of all policies, and so before anybody else has to wait.
     let warnings = uncovered(&app, &list).await?;
-    let mut tx = app.store.begin(Lock::Admin).await?;
+    let mut tx = app.store.begin(Lock::Operator).await?;
     if let Some(first) = change.answered(&mut tx).await? {
         return Ok(Json(first));
     }
@@ -93,7 +93,7 @@ pub async fn show(
     Query(which): Query<Which>,
 ) -> Result<Json<Value>, Problem> {
     look.everywhere(&app, SCOPE).await?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let row = match which.version {
         Some(version) => prices::version(&mut session, version.get().into()).await?,
         None => prices::latest(&mut session).await?,
@@ -114,7 +114,7 @@ pub async fn versions(
 ) -> Result<Json<Value>, Problem> {
     look.everywhere(&app, SCOPE).await?;
     let after = page.after_version()?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let rows = prices::versions(&mut session, after, page.limit()).await?;
     let items = rows.iter().map(show_one).collect::<Result<_, _>>()?;
     Ok(Json(page.reply(items, rows.last().map(|row| row.version.to_string()))))
@@ -122,7 +122,7 @@ pub async fn versions(
 
 /// What the policies that count permit and a list does not cover, where their quotas are in money.
 async fn uncovered(app: &App, list: &PriceList) -> Result<Vec<String>, StoreError> {
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let (mut warnings, mut last) = (Vec::new(), None::<policies::Policy>);
     loop {
         let after = last.as_ref().map(|row| (row.at, row.name.as_str()));

@@ -85,7 +85,7 @@ pub async fn list(
     };
     let page = Page::new(wanted.limit, wanted.after);
     let (after, limit) = (page.after_jti()?, page.limit());
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let (items, next) = search.page(&mut session, &reach, after, limit, now).await?;
     Ok(Json(json!({"items": items, "next": next})))
 }
@@ -107,7 +107,7 @@ pub async fn show(
     let reach = look.reach(&app, SCOPE).await?;
     let unknown = || Problem::not_found("no token of this `jti` is on record");
     let jti = Jti::parse(&jti).map_err(|_| unknown())?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let row = tokens::by_jti(&mut session, jti).await?;
     let row = row.filter(|row| reach.covers(Some(&row.tenant))).ok_or_else(unknown)?;
     let (token, now) = ([Issued::read(row)?], clock::now_seconds());

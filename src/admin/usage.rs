@@ -64,7 +64,7 @@ pub async fn list(
         window: wanted.window,
     };
     let after = page.after().map(cursor).transpose()?;
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let rows = quotas::list(&mut session, by, filter, after, page.limit()).await?;
     let items = rows.iter().map(|row| show_one(row, by)).collect();
     let last = rows.last().map(|Listed { account, .. }| {

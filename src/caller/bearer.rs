@@ -22,8 +22,10 @@ use crate::{clock, deny, signer};
 /// How an operator may prove itself at an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
-    /// With an access token.
+    /// With an access token, which is looked up over the connections of operators.
     Token,
+    /// The same, over those of ledgers and upkeep.
+    LedgersToken,
     /// With an access token, or with the credential of an `embedded` client whose policy grants
     /// the scope: following, revoking and replacing a key work while nothing can be minted. Either
     /// is checked over the connections that are kept for this.
@@ -56,7 +58,8 @@ pub async fn operator(
                 // What nobody here has signed is not looked up, and takes no connection from anybody.
                 (_, Some(false)) => return Err(Unproved::Token("not signed here".into())),
                 (Means::TokenOrSecret, Some(true)) => app.store.read_reserved().await?,
-                (Means::TokenOrSecret, None) | (Means::Token, _) => app.store.read().await?,
+                (Means::LedgersToken, Some(true)) => app.store.read().await?,
+                (_, None) | (Means::Token, _) => app.store.read_for_operator().await?,
             };
             by_token(app, token, address, scope, session).await
         }

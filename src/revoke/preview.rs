@@ -39,7 +39,7 @@ pub(super) async fn preview(
     selector: &Selector,
     reach: &Reach,
 ) -> Result<Preview, NotRevoked> {
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let everything = Selector { target: Target::All, before: None };
     let mut found = selector.resolve(&mut session, reach, now).await?;

@@ -6,10 +6,11 @@ use sqlx::postgres::{PgConnectOptions, PgListener};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::time::Duration;
 
-/// Three pools: whatever holds the general one up, minting has its own, and so have revocation and the
-/// feed.
+/// Four pools: whatever holds the one of operators up, ledgers and upkeep have their own, minting has,
+/// and so have revocation and the feed.
 pub(super) struct Postgres {
     pub(super) general: PgPool,
+    administration: PgPool,
     minting: PgPool,
     reserved: PgPool,
 }
@@ -97,6 +98,7 @@ impl Postgres {
         };
         Ok(Self {
             general,
+            administration: pool(4).connect_lazy_with(options.clone()),
             minting: pool(8).connect_lazy_with(options.clone()),
             reserved: pool(8).connect_lazy_with(options),
         })
@@ -105,6 +107,7 @@ impl Postgres {
     pub(super) fn pool(&self, lane: Lane) -> &PgPool {
         match lane {
             Lane::General => &self.general,
+            Lane::Administration => &self.administration,
             Lane::Minting => &self.minting,
             Lane::Reserved => &self.reserved,
         }
@@ -125,6 +128,7 @@ impl Postgres {
             Lock::Revoke | Lock::Feed => &self.reserved,
             Lock::Mint => &self.minting,
             Lock::Admin => &self.general,
+            Lock::Operator | Lock::Withdraw => &self.administration,
         };
         // The lock is not part of this statement: dropped while it waits, sqlx would not roll back.
         let mut tx = heard(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
@@ -138,11 +142,11 @@ impl Postgres {
                  set_config('plan_cache_mode', 'force_generic_plan', true), \
                  pg_advisory_xact_lock_shared($1)"
             }
-            Lock::Revoke => {
+            Lock::Revoke | Lock::Withdraw => {
                 "SELECT set_config('plan_cache_mode', 'force_generic_plan', true), \
                  pg_advisory_xact_lock($1)"
             }
-            Lock::Admin | Lock::Feed => return Ok(Tx(Begun::Postgres(tx))),
+            Lock::Admin | Lock::Operator | Lock::Feed => return Ok(Tx(Begun::Postgres(tx))),
         };
         heard(sqlx::query(take).bind(MINTS_AND_REVOCATIONS).execute(&mut *tx)).await?;
         Ok(Tx(Begun::Postgres(tx)))
@@ -150,6 +154,7 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         self.general.close().await;
+        self.administration.close().await;
         self.minting.close().await;
         self.reserved.close().await;
     }

@@ -9,20 +9,26 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// One connection writes, others read; and one process at a time, which the lock file proves.
 pub(super) struct Sqlite {
     pub(super) writer: SqlitePool,
     general: SqlitePool,
+    administration: SqlitePool,
     minting: SqlitePool,
     reserved: SqlitePool,
     gate: Gate,
+    operators: Semaphore,
     _lock: File,
 }
 
 /// What the writer keeps of the database in memory, in KiB (negative): every group of mints changes
 /// pages of many clients and indexes.
 const WRITERS_CACHE: &str = "-65536";
+
+/// Operators who wait for the writer at once; the others wait for one of these.
+const OPERATORS: usize = 4;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_TO_REVOKE: Duration = Duration::from_secs(5);
@@ -64,9 +70,11 @@ impl Sqlite {
         Ok(Self {
             writer,
             general: pool(4).connect_lazy_with(options.clone()),
+            administration: pool(4).connect_lazy_with(options.clone()),
             minting: pool(4).connect_lazy_with(options.clone()),
             reserved: pool(4).connect_lazy_with(options),
             gate: Gate::default(),
+            operators: Semaphore::new(OPERATORS),
             _lock: lock,
         })
     }
@@ -74,6 +82,7 @@ impl Sqlite {
     pub(super) fn readers(&self, lane: Lane) -> &SqlitePool {
         match lane {
             Lane::General => &self.general,
+            Lane::Administration => &self.administration,
             Lane::Minting => &self.minting,
             Lane::Reserved => &self.reserved,
         }
@@ -81,10 +90,17 @@ impl Sqlite {
 
     pub(super) async fn begin(&self, lock: Lock) -> Result<Tx, StoreError> {
         let (pace, patience) = match lock {
-            Lock::Revoke => (Pace::Hurried, PATIENCE_TO_REVOKE),
-            Lock::Mint | Lock::Admin | Lock::Feed => (Pace::Ordinary, PATIENCE),
+            Lock::Revoke | Lock::Withdraw => (Pace::Hurried, PATIENCE_TO_REVOKE),
+            Lock::Mint | Lock::Admin | Lock::Operator | Lock::Feed => (Pace::Ordinary, PATIENCE),
         };
-        let turn = tokio::time::timeout(patience, self.gate.enter(pace))
+        let entering = async {
+            let _place = match lock {
+                Lock::Operator | Lock::Withdraw => self.operators.acquire().await.ok(),
+                _ => None,
+            };
+            self.gate.enter(pace).await
+        };
+        let turn = tokio::time::timeout(patience, entering)
             .await
             .map_err(|_| StoreError::Unavailable(sqlx::Error::PoolTimedOut))?;
         let tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -93,6 +109,7 @@ impl Sqlite {
 
     pub(super) async fn close(&self) {
         self.general.close().await;
+        self.administration.close().await;
         self.minting.close().await;
         self.reserved.close().await;
         // Last, so that it is the one that empties the write-ahead log.

@@ -399,7 +399,7 @@ async fn n114_slow_administration_holds_no_revocation_up_and_no_mint() {
     let mut slow = database.begin().await.unwrap();
     sqlx::query("LOCK TABLE idempotency").execute(&mut *slow).await.unwrap();
     let mut waiting = tokio::task::JoinSet::new();
-    for n in 0..8 {
+    for n in 0..4 {
         let put = api.request(Method::PUT, "/v1/policies/acme/billing").bearer_auth(&api.bearer);
         let mut policy = terms();
         policy["name"] = json!("acme/billing");
@@ -409,7 +409,7 @@ async fn n114_slow_administration_holds_no_revocation_up_and_no_mint() {
     until("all connections for this are taken", Duration::from_secs(5), async || {
         let stuck = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'idempotency'::regclass";
         let stuck: i64 = sqlx::query_scalar(stuck).fetch_one(&mut *slow).await.unwrap();
-        (stuck == 8).then_some(())
+        (stuck == 4).then_some(())
     })
     .await;
     let revoked = api.revoke(json!({"jti": token.jti})).await;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 use super::api::{Api, Client, Reply, terms};
 use super::receipts::{acknowledge, place};
@@ -81,6 +84,37 @@ async fn amounts(api: &Api) -> [u64; 5] {
 
 pub async fn settled_until(api: &Api, expected: [u64; 5]) {
     until("it is settled", PATIENCE, async || (amounts(api).await == expected).then_some(())).await;
+}
+
+#[tokio::test]
+async fn n114_operators_hold_up_no_ledger() {
+    let api = Api::on(Installation::on_postgres().await).await;
+    let client = api.billing().await;
+    let ledger = ledger(&api, "acme/gateway", "llm-gateway").await;
+    assert_eq!(ledger.register(&api, "gw-1").await.status, StatusCode::OK);
+    let token = api.token(&client).await;
+
+    let url = api.installation.setting("SCRIP_DATABASE_URL");
+    let mut database = PgConnection::connect(url).await.unwrap();
+    let mut held = database.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE audit").execute(&mut *held).await.unwrap();
+    let mut flood: FuturesUnordered<_> = (0..64).map(|_| api.read("/v1/audit")).collect();
+    // By then they have all the connections that they get.
+    flood.next().await.unwrap().problem(503, "temporarily-unavailable");
+    let others = async {
+        assert_eq!(ledger.register(&api, "gw-1").await.status, StatusCode::OK);
+        let reported = ledger.report(&api, "gw-1", &[(&token.jti, 7)]).await;
+        assert_eq!(reported.json()["counted"], 1, "{reported:?}");
+    };
+    let refused = async {
+        while let Some(refused) = flood.next().await {
+            refused.problem(503, "temporarily-unavailable");
+            assert_ne!(refused.header("retry-after"), "");
+        }
+    };
+    tokio::join!(others, refused);
+    held.rollback().await.unwrap();
+    assert_eq!(api.read("/v1/audit").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

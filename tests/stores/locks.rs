@@ -1,5 +1,6 @@
 use super::{Fresh, connect, id};
 use crate::harness::until::until;
+use futures_util::future::join_all;
 use scrip::store::{Lane, Lock, Store, StoreError, Tenants, audit, installation};
 use sqlx::{Connection, PgConnection};
 use std::sync::Mutex;
@@ -131,6 +132,27 @@ async fn on_sqlite_a_revocation_goes_before_the_mints_that_wait() {
     assert_eq!(*order.lock().unwrap(), [Lock::Revoke, Lock::Mint, Lock::Admin]);
 }
 
+#[tokio::test]
+async fn n114_on_sqlite_operators_who_wait_leave_the_others_their_turn() {
+    let store = Fresh::sqlite().await;
+    let inside = store.begin(Lock::Mint).await.unwrap();
+    let order = Mutex::new(Vec::new());
+    let enter = async |lock| {
+        let tx = store.begin(lock).await.unwrap();
+        order.lock().unwrap().push(lock);
+        tx.commit().await.unwrap();
+    };
+    tokio::join!(
+        biased;
+        join_all((0..6).map(|_| enter(Lock::Operator))),
+        enter(Lock::Admin),
+        async { inside.commit().await.unwrap() },
+    );
+    let order = order.into_inner().unwrap();
+    let turn = order.iter().position(|lock| *lock == Lock::Admin);
+    assert_eq!(turn, Some(4), "{order:?}");
+}
+
 /// Until as many sessions as `count` says wait for an advisory lock in this database.
 async fn until_waiting(store: &Fresh, count: i64) {
     let mut conn = PgConnection::connect(&store.url).await.unwrap();
@@ -256,9 +278,16 @@ async fn n112_connections_that_died_are_replaced() {
 }
 
 #[tokio::test]
-async fn n114_revoking_and_minting_have_connections_of_their_own() {
+async fn n114_whoever_is_slow_holds_up_their_own_kind() {
     let store = Fresh::postgres().await;
     let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push(store.begin(Lock::Operator).await.unwrap());
+    }
+    for lock in [Lock::Operator, Lock::Withdraw] {
+        let refused = store.begin(lock).await.map(drop);
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
     for _ in 0..8 {
         slow.push(store.begin(Lock::Admin).await.unwrap());
     }

@@ -16,9 +16,9 @@ use crate::store::{Lock, StoreError, Tx, installation};
 /// client's.
 pub(super) async fn begin(app: &App, kills: bool) -> Result<Tx, StoreError> {
     if !kills {
-        return app.store.begin(Lock::Admin).await;
+        return app.store.begin(Lock::Operator).await;
     }
-    let mut tx = app.store.begin(Lock::Revoke).await?;
+    let mut tx = app.store.begin(Lock::Withdraw).await?;
     installation::lock(&mut tx).await?;
     Ok(tx)
 }

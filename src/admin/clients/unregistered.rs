@@ -182,7 +182,7 @@ async fn withheld(app: &App, folder: &str, names: &[String]) -> Result<usize, St
 
 async fn known(app: &App, ids: &[String]) -> Result<Vec<Client>, StoreError> {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    clients::by_ids(&mut app.store.read().await?, &ids).await
+    clients::by_ids(&mut app.store.read_for_operator().await?, &ids).await
 }
 
 /// Behind everything in a folder, and before whatever comes after it.

@@ -58,7 +58,7 @@ pub async fn try_out(
     is_json(&headers)?;
     let new = read_policy(&app, path, &reach, unknown, &body)?;
     let name = new.name().clone();
-    let mut session = app.store.read().await?;
+    let mut session = app.store.read_for_operator().await?;
     let current = policies::latest(&mut session, name.as_str()).await?.ok_or_else(unknown)?;
     let old = current.terms()?;
     let last = wanted.last.map_or(USUAL, NonZeroU16::get).min(MOST);
