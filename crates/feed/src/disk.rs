@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keys                 keys documents from the pin to the newest, one a line
-//! highest              the furthest place ever reached, as JSON
+//! highest              the furthest place that a snapshot was of, as JSON
 //! evidence             the last two statements that contradicted each other
 //! <epoch>/manifest     a signed manifest
 //! <epoch>/<sha256>     the blob that it names
@@ -12,6 +12,10 @@
 //!
 //! Earlier epochs stay: their unexpired entries count. All but `highest` is signed and verified
 //! when it is read; what does not verify is as good as not there.
+//!
+//! A batch costs one sync, of the file that it is appended to. A copy that ends before `highest`, or
+//! before what its own heartbeat counts, is refused; of one that ends between that and the last batch
+//! nobody can tell, and it is no younger than its heartbeat.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -107,7 +111,7 @@ impl Disk {
         let mut replica = Replica::new(now);
         let replayed = self.replay(keys, &mut replica, now);
         let highest = self.highest();
-        let floor = *highest.as_ref().unwrap_or(&None);
+        let floor = (*highest.as_ref().unwrap_or(&None)).max(self.counted(keys));
         let older = replica.highest() < floor;
         replica.resume(floor, replayed.is_ok() && highest.is_ok());
         let result = match (replayed, highest) {
@@ -177,6 +181,14 @@ impl Disk {
         }
     }
 
+    /// The place that the last sign of life counts.
+    fn counted(&self, keys: &FeedKeys) -> Option<(Jti, u64)> {
+        let newest = self.epochs().ok()?.pop()?.to_string();
+        let jws = read(&self.dir.join(newest).join("heartbeat")).ok()?;
+        let heartbeat = keys.prove::<Heartbeat>(&jws).ok()?;
+        Some((heartbeat.object().epoch, heartbeat.object().seq))
+    }
+
     /// Stores a snapshot, and drops the batches that are in it. Says whether nothing is missing then
     /// of what could not be written before.
     pub(crate) fn save_snapshot(&self, snapshot: &Snapshot) -> io::Result<bool> {
@@ -234,13 +246,16 @@ impl Disk {
             cut_off(&mut file)?;
             file.write_all(format!("{seq} {jws}\n").as_bytes())?;
             file.sync_data()?;
-            self.raise(epoch, seq)?;
             Ok(file.metadata()?.len())
         };
         append().inspect_err(|_| stored.lost = stored.lost.max(Some((epoch, seq))))
     }
 
+    /// Stores a sign of life, unless it counts what is not here.
     pub(crate) fn save_heartbeat(&self, epoch: Jti, jws: &str) -> io::Result<()> {
+        if self.stored().lost.is_some() {
+            return Ok(());
+        }
         replace(&self.epoch(epoch)?, "heartbeat", jws.as_bytes())
     }
 

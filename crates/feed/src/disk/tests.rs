@@ -117,6 +117,40 @@ fn n82_n97_an_older_copy_is_refused_and_stays_refused() {
 }
 
 #[test]
+fn n82_n97_what_ends_before_its_own_heartbeat_or_snapshot_is_refused() {
+    for lost in ["batches", "snapshot"] {
+        let mut cache = cache();
+        let third = cache.issuer.revoke(vec![entry(3)]);
+        let before = fs::read(cache.epoch().join("batches")).unwrap();
+        let disk = cache.open();
+        disk.append(cache.issuer.epoch, 3, &third).unwrap();
+        // By then nothing says that there is a third but the batch itself.
+        fs::write(cache.epoch().join("batches"), &before).unwrap();
+        drop(disk);
+        let (replica, result) = cache.restore();
+        result.unwrap();
+        assert_eq!(replica.standing().as_of(), NOW + 3, "as old as its heartbeat");
+
+        let disk = cache.open();
+        disk.append(cache.issuer.epoch, 3, &third).unwrap();
+        if lost == "batches" {
+            disk.save_heartbeat(cache.issuer.epoch, &cache.issuer.heartbeat()).unwrap();
+        }
+        drop(disk);
+        if lost == "snapshot" {
+            let manifest = fs::read(cache.epoch().join("manifest")).unwrap();
+            let (blob, bytes) =
+                (cache.issuer_blob(), fs::read(cache.epoch().join(cache.issuer_blob())));
+            cache.save_snapshot();
+            fs::write(cache.epoch().join(blob), bytes.unwrap()).unwrap();
+            fs::write(cache.epoch().join("manifest"), manifest).unwrap();
+        }
+        fs::write(cache.epoch().join("batches"), &before).unwrap();
+        assert!(matches!(cache.refused(), DiskError::Older), "{lost}");
+    }
+}
+
+#[test]
 fn a_line_that_a_crash_cut_off_does_not_count_and_does_not_take_the_next_with_it() {
     let mut cache = cache();
     let batch = cache.issuer.revoke(vec![entry(3)]);
@@ -147,6 +181,10 @@ fn n117_what_could_not_be_written_is_missing_until_a_snapshot_has_it() {
     fs::rename(&path, &aside).unwrap();
     fs::create_dir(&path).unwrap();
     disk.append(epoch, 3, &third).unwrap_err();
+    let heartbeat = fs::read(cache.epoch().join("heartbeat")).unwrap();
+    disk.save_heartbeat(epoch, &cache.issuer.heartbeat()).unwrap();
+    let kept = fs::read(cache.epoch().join("heartbeat")).unwrap();
+    assert_eq!(kept, heartbeat, "the new one counts the third");
     disk.save_snapshot(&snapshot(&cache)).unwrap_err();
     fs::remove_dir(&path).unwrap();
     fs::rename(&aside, &path).unwrap();
