@@ -31,17 +31,20 @@ const JWKS_MAX_AGE: u64 = 300;
 /// # Errors
 /// 503 where the database has been away from the start.
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.sightings.note(Sighting::Keys);
     // Everybody may ask: however many do, they take one connection.
     let read = async || current_jwks(&app).await.map(Bytes::from).map_err(Arc::new);
     let body = match app.jwks.after(clock::monotonic(), read).await {
         Ok(body) => {
             app.last_jwks.store(Some(Arc::new(body.clone())));
+            app.sightings.record(Sighting::Keys).await;
             body
         }
         Err(error) => match app.last_jwks.load_full() {
             // Who verifies does not depend on the database: it gets what was published last.
-            Some(body) if matches!(*error, StoreError::Unavailable(_)) => Bytes::clone(&body),
+            Some(body) if matches!(*error, StoreError::Unavailable(_)) => {
+                app.sightings.note(Sighting::Keys);
+                Bytes::clone(&body)
+            }
             _ => return Err(error.into()),
         },
     };

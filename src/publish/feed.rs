@@ -21,13 +21,14 @@ use crate::store::{Store, StoreError, deny_batches, installation};
 /// Most batches in one reply, and read at once for a stream.
 const MAX_BATCHES: u32 = 256;
 
-/// Who reads the feed, and in the name of which verifier; nobody reads it unseen.
+/// Who reads the feed, and in the name of which verifier; nobody reads it before that is on record.
 async fn follower(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<Sighting, Problem> {
     let means = Means::TokenOrSecret;
     let by = operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
     let reader = Sighting::Feed(by.everywhere()?.client, verifier(headers)?);
-    if !app.sightings.note(reader.clone()) {
-        return Err(Problem(Failure::unavailable("too many begin to follow at once", 1)));
+    if !app.sightings.record(reader.clone()).await {
+        let detail = "it could not be recorded who reads the feed";
+        return Err(Problem(Failure::unavailable(detail, 1)));
     }
     Ok(reader)
 }

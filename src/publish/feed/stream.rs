@@ -34,13 +34,14 @@ pub async fn stream(
     let seat = app.audience.join();
     let seat = seat.ok_or_else(|| Problem(Failure::unavailable("too many followers", 30)))?;
     let every = app.config.heartbeat;
-    let beat = app.pulse.after(arrival.at, &app.store, &app.deny, every).await?;
+    let seen = clock::monotonic();
+    let beat = app.pulse.after(seen, &app.store, &app.deny, every).await?;
     let sent = match headers.get("last-event-id") {
         None => (beat.position.epoch.clone(), beat.position.seq),
         Some(id) => event_id(id).ok_or_else(|| malformed("Last-Event-ID is `epoch:seq`"))?,
     };
     let opening = Some(Frame::heartbeat(&beat).bytes);
-    let following = Following { app, reader, seen: arrival.at, opening, behind: true, sent, seat };
+    let following = Following { app, reader, seen, opening, behind: true, sent, seat };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
