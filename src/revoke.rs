@@ -175,8 +175,9 @@ pub enum NotRevoked {
     /// So many of the caller's are waiting that no more are left for the others.
     #[error("too many of this client's revocations are waiting")]
     TooMany,
-    /// As many tokens that were never issued are denied as the list may have.
-    #[error("a million tokens that were never issued here are revoked already")]
+    /// As many tokens that were never issued are denied as the list may have, or as many of this
+    /// caller's as are left.
+    #[error("too many tokens that were never issued here are revoked already")]
     TooManyUnissued,
     /// Too many revocations are waiting, everybody's together.
     #[error("too many revocations are waiting")]

@@ -133,7 +133,9 @@ impl Docket {
         let caller = order.by.client.to_string();
         let verdict = match self.standing(&order, &found) {
             Some(verdict) => verdict,
-            None if !self.has_room(&found) => return Ok(Err(NotRevoked::TooManyUnissued)),
+            None if !self.has_room(&order.by, &found) => {
+                return Ok(Err(NotRevoked::TooManyUnissued));
+            }
             None => self.draft(order, found),
         };
         if let Some((key, digest)) = repeat {
@@ -191,8 +193,8 @@ impl Docket {
     }
 
     /// Takes room for it on the list; what was issued here needs none.
-    fn has_room(&mut self, found: &Found) -> bool {
-        found.unissued_until().is_none_or(|until| self.unissued.take(until))
+    fn has_room(&mut self, by: &Caller, found: &Found) -> bool {
+        found.unissued_until().is_none_or(|until| self.unissued.take(&by.client, until))
     }
 
     fn draft(&mut self, order: Order, found: Found) -> Verdict {

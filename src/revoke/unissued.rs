@@ -1,9 +1,13 @@
-//! How many tokens that were never issued may still be denied.
+//! How many tokens that were never issued may still be denied. Nobody has more of them than are left, so
+//! that there is room for whoever comes next: one caller has half of it at most. A replica counts for
+//! itself whose they are, from its start.
 //!
 //! They are counted here, and in the database once a second: what is counted meanwhile waits until
 //! then, and a killed process loses a second of it. Replicas do not hear of each other's for as long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+use scrip_token::QualifiedName;
 
 use crate::store::{StoreError, Tx, deny_unissued};
 
@@ -22,6 +26,8 @@ pub(super) struct Unissued {
     read_ms: i64,
     /// By when they are over, what is not on record yet.
     waiting: BTreeMap<u64, i64>,
+    /// The same of each caller, on record or not.
+    own: HashMap<QualifiedName, BTreeMap<u64, u64>>,
 }
 
 impl Unissued {
@@ -37,14 +43,41 @@ impl Unissued {
         let live = deny_unissued::live(tx, now_ms / 1000).await?;
         self.room = MOST.saturating_sub(live.unsigned_abs());
         self.read_ms = now_ms;
+        self.own.retain(|_, own| {
+            own.retain(|until, _| until.cast_signed() > now_ms / 1000);
+            !own.is_empty()
+        });
         Ok(())
     }
 
-    /// Takes room for one that is over at `until`.
-    pub(super) fn take(&mut self, until: u64) -> bool {
-        let Some(left) = self.room.checked_sub(1) else { return false };
-        self.room = left;
-        *self.waiting.entry(until.next_multiple_of(TOGETHER)).or_default() += 1;
+    /// Takes room for one of `caller`'s that is over at `until`.
+    pub(super) fn take(&mut self, caller: &QualifiedName, until: u64) -> bool {
+        let until = until.next_multiple_of(TOGETHER);
+        let own = self.own.entry(caller.clone()).or_default();
+        if own.values().sum::<u64>() >= self.room {
+            return false;
+        }
+        *own.entry(until).or_default() += 1;
+        *self.waiting.entry(until).or_default() += 1;
+        self.room -= 1;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_all_it_can_leaves_as_much() {
+        let mut unissued = Unissued { room: 1000, ..Unissued::default() };
+        let mut fill = |name: &str| {
+            let caller = QualifiedName::parse(&format!("acme/{name}")).unwrap();
+            (0..).take_while(|n| unissued.take(&caller, n % 900)).count()
+        };
+        assert_eq!([fill("one"), fill("one"), fill("two")], [500, 0, 250]);
+        let last: usize = (0..200).map(|n| fill(&format!("next-{n}"))).sum();
+        assert_eq!(last, 250, "all of it is there for somebody");
+        assert_eq!(unissued.waiting.values().sum::<i64>(), 1000);
     }
 }

@@ -113,6 +113,22 @@ async fn tokens_that_were_never_issued_do_not_fill_the_list() {
     assert_eq!(api.revoke(unissued()).await.status, StatusCode::CREATED, "they are over");
 }
 
+#[tokio::test]
+async fn whoever_revokes_what_was_never_issued_leaves_room_for_the_others() {
+    let api = Api::start().await;
+    let terms = json!({"audiences": ["self"], "scopes": ["scrip:revoke"], "env": "scrip"});
+    let flooder = api.client("ops/flooder", terms).await;
+    let until = clock::now_seconds() + 900;
+    api.sql(&format!("INSERT INTO deny_unissued (until, entries) VALUES ({until}, 999990)")).await;
+    for _ in 0..5 {
+        let revoked = revoke_by(&api, &flooder, unissued(), None).await;
+        assert_eq!(revoked.status, StatusCode::CREATED, "{revoked:?}");
+    }
+    let refused = revoke_by(&api, &flooder, unissued(), None).await;
+    refused.problem(429, "temporarily-unavailable");
+    assert_eq!(api.revoke(unissued()).await.status, StatusCode::CREATED);
+}
+
 /// A token that nobody has issued.
 fn unissued() -> Value {
     json!({"jti": Jti::new(clock::now_ms().unsigned_abs(), random::bytes()).to_string()})
