@@ -7,6 +7,8 @@ use scrip_token::Digest;
 
 on_both![
     n50_a_key_is_taken_once,
+    n50_keys_of_a_group_are_taken_once,
+    n50_two_groups_take_their_keys_in_one_order,
     idempotency_keys_are_pruned,
     events_come_back_newest_first,
     the_log_is_filtered,
@@ -48,6 +50,49 @@ async fn n50_a_key_is_taken_once(store: &Fresh) {
         let found = idempotency::find(&mut reader, "acme/a", route, text).await.unwrap();
         assert_eq!(found, Some(used(text, 2)));
     }
+}
+
+async fn n50_keys_of_a_group_are_taken_once(store: &Fresh) {
+    let mut tx = store.begin(Lock::Mint).await.unwrap();
+    assert!(idempotency::insert_many(&mut tx, &[]).await.unwrap().is_empty());
+    assert!(idempotency::insert(&mut tx, &used("old", 1)).await.unwrap());
+    let group = ["z", "old", "a", "z", HOSTILE[0]].map(|key| used(key, 1));
+    let of_another = idempotency::Used { caller: "acme/b".to_owned(), ..used("old", 2) };
+    let twice = used("a", 2);
+    let group = [&group[..], &[of_another.clone(), twice][..]].concat();
+    let taken = idempotency::insert_many(&mut tx, &group).await.unwrap();
+    assert_eq!(taken, [true, false, true, false, true, true, false]);
+    // More than one statement has room for on SQLite.
+    let many: Vec<_> = (0..2500).map(|n| used(&format!("k{}", n % 2400), 2)).collect();
+    let taken = idempotency::insert_many(&mut tx, &many).await.unwrap();
+    assert_eq!(taken, (0..2500).map(|n| n < 2400).collect::<Vec<_>>());
+    tx.commit().await.unwrap();
+
+    let route = "POST /oauth2/token";
+    let asked = [("acme/a", "a"), ("acme/a", "none"), ("acme/b", "old"), ("acme/c", "a")];
+    let mut reader = store.read().await.unwrap();
+    let mut found = idempotency::find_many(&mut reader, route, &asked).await.unwrap();
+    found.sort_by(|a, b| a.caller.cmp(&b.caller));
+    assert_eq!(found, [used("a", 1), of_another]);
+    assert_eq!(idempotency::find_many(&mut reader, "/", &asked).await.unwrap(), []);
+    assert_eq!(idempotency::find_many(&mut reader, route, &[]).await.unwrap(), []);
+    let asked: Vec<_> = many.iter().map(|used| (&*used.caller, &*used.key)).collect();
+    let found = idempotency::find_many(&mut reader, route, &asked[..2400]).await.unwrap();
+    assert_eq!(found.len(), 2400);
+}
+
+async fn n50_two_groups_take_their_keys_in_one_order(store: &Fresh) {
+    let keys: Vec<_> = (0..500).map(|n| used(&format!("k{n}"), 1)).collect();
+    let reversed: Vec<_> = keys.iter().rev().cloned().collect();
+    let take = async |keys: &[idempotency::Used]| {
+        let mut tx = store.begin(Lock::Mint).await.unwrap();
+        let taken = idempotency::insert_many(&mut tx, keys).await.unwrap();
+        tx.commit().await.unwrap();
+        taken.iter().filter(|taken| **taken).count()
+    };
+    let (one, other) = tokio::join!(take(&keys), take(&reversed));
+    assert_eq!(one.max(other), 500);
+    assert_eq!(one.min(other), 0);
 }
 
 async fn idempotency_keys_are_pruned(store: &Fresh) {
