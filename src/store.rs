@@ -131,8 +131,11 @@ use push_tenants;
 /// list, where there are none.
 macro_rules! push_list {
     ($query:ident, $items:expr) => {
+        $crate::store::push_list!($query, $items, ", ")
+    };
+    ($query:ident, $items:expr, $between:literal) => {
         let items: &[_] = $items;
-        let mut list = $query.separated(", ");
+        let mut list = $query.separated($between);
         let padded = items.iter().chain(items.last().into_iter().cycle());
         for item in padded.take(items.len().next_power_of_two()) {
             list.push_bind(*item);

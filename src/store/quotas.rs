@@ -258,7 +258,30 @@ const LEFT: &str = "SELECT *, \
      THEN quota - carried - reserved - spent ELSE 0 END AS BIGINT) AS tokens_left, \
      CAST(CASE WHEN money_quota > 0.0 + money_carried + money_reserved + money_spent \
      THEN money_quota - money_carried - money_reserved - money_spent ELSE 0 END AS BIGINT) \
-     AS money_left FROM quotas";
+     AS money_left FROM quotas WHERE 1 = 1";
+
+/// Pushes the conditions that a [`Filter`] stands for.
+macro_rules! push_filter {
+    ($query:ident, $filter:expr) => {
+        if let Some(client) = $filter.client {
+            $query.push(" AND client = ").push_bind(client);
+        }
+        push_tenants!($query, $filter.tenants);
+        if let Some(window) = $filter.window {
+            $query.push(" AND period = ").push_bind(window.as_str());
+        }
+    };
+}
+
+/// Pushes the condition of being behind `$after`, by the column `$of`.
+macro_rules! push_after {
+    ($query:ident, $after:expr, $of:literal) => {
+        if let Some((starts, name, window)) = $after {
+            $query.push(concat!(" AND (starts, ", $of, ", period) < (")).push_bind(starts);
+            $query.push(", ").push_bind(name).push(", ").push_bind(window.as_str()).push(")");
+        }
+    };
+}
 
 /// Those that match, of the newest windows first, from behind the (start, client, window) `after` on.
 /// A sum that no integer holds is the largest that there is.
@@ -272,46 +295,76 @@ pub async fn list(
     after: Option<(i64, &str, Window)>,
     limit: u32,
 ) -> Result<Vec<Listed>, StoreError> {
-    let source = match by {
-        By::Client => LEFT.to_owned(),
-        By::Tenant => {
-            let [least, sum] = match from.conn() {
-                Conn::Postgres(_) => ["least", "sum"],
-                // Its `sum` fails beyond an integer; `total` is exact up to 2^53.
-                Conn::Sqlite(_) => ["min", "total"],
-            };
-            let sums =
-                AMOUNTS.iter().chain(&["tokens_left", "money_left"]).map(|column| match *column {
-                    "alerted" | "money_alerted" => format!("max({column}) AS {column}"),
-                    _ => format!(
-                        "CAST({least}({sum}({column}), {}) AS BIGINT) AS {column}",
-                        i64::MAX
-                    ),
-                });
-            format!(
-                "SELECT tenant AS client, period, starts, tenant, {} \
-                 FROM ({LEFT}) AS each_one GROUP BY tenant, period, starts",
-                sums.collect::<Vec<_>>().join(", ")
-            )
-        }
-    };
+    if by == By::Tenant {
+        return sums(from, filter, after, limit).await;
+    }
     Ok(on!(from, |c| {
-        let mut query = QueryBuilder::new("SELECT * FROM (");
-        query.push(&source).push(") AS accounts WHERE 1 = 1");
-        if let Some(client) = filter.client {
-            query.push(" AND client = ").push_bind(client);
-        }
-        push_tenants!(query, filter.tenants);
-        if let Some(window) = filter.window {
-            query.push(" AND period = ").push_bind(window.as_str());
-        }
-        if let Some((starts, client, window)) = after {
-            query.push(" AND (starts, client, period) < (").push_bind(starts);
-            query.push(", ").push_bind(client);
-            query.push(", ").push_bind(window.as_str()).push(")");
-        }
+        let mut query = QueryBuilder::new(LEFT);
+        push_filter!(query, filter);
+        push_after!(query, after, "client");
         query.push(" ORDER BY starts DESC, client DESC, period DESC LIMIT ");
         query.push_bind(i64::from(limit)).build_query_as().fetch_all(c).await?
+    }))
+}
+
+async fn sums(
+    from: &mut impl Session,
+    filter: Filter<'_>,
+    after: Option<(i64, &str, Window)>,
+    limit: u32,
+) -> Result<Vec<Listed>, StoreError> {
+    // First how far the page goes, or the sums of all that there ever was would be made for it.
+    let Some(oldest) = oldest_of_page(from, filter, after, limit).await? else {
+        return Ok(Vec::new());
+    };
+    let [least, sum] = match from.conn() {
+        Conn::Postgres(_) => ["least", "sum"],
+        // Its `sum` fails beyond an integer; `total` is exact up to 2^53.
+        Conn::Sqlite(_) => ["min", "total"],
+    };
+    let sums = AMOUNTS.iter().chain(&["tokens_left", "money_left"]).map(|column| match *column {
+        "alerted" | "money_alerted" => format!("max({column}) AS {column}"),
+        _ => format!("CAST({least}({sum}({column}), {}) AS BIGINT) AS {column}", i64::MAX),
+    });
+    let sums = sums.collect::<Vec<_>>().join(", ");
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT tenant AS client, period, starts, tenant, ");
+        query.push(&sums).push(" FROM (").push(LEFT);
+        push_filter!(query, filter);
+        push_after!(query, after, "tenant");
+        query.push(" AND starts >= ").push_bind(oldest);
+        query.push(
+            ") AS each_one GROUP BY tenant, period, starts \
+             ORDER BY starts DESC, tenant DESC, period DESC LIMIT ",
+        );
+        query.push_bind(i64::from(limit)).build_query_as().fetch_all(c).await?
+    }))
+}
+
+/// The start that a page of sums ends with: from each to the one before, until there are enough.
+async fn oldest_of_page(
+    from: &mut impl Session,
+    filter: Filter<'_>,
+    after: Option<(i64, &str, Window)>,
+    limit: u32,
+) -> Result<Option<i64>, StoreError> {
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new(
+            "WITH RECURSIVE page (newest, sums) AS \
+             (SELECT max(starts), CAST(0 AS BIGINT) FROM quotas WHERE 1 = 1",
+        );
+        push_filter!(query, filter);
+        push_after!(query, after, "tenant");
+        query.push(" UNION ALL SELECT (SELECT max(starts) FROM quotas WHERE starts < newest");
+        push_filter!(query, filter);
+        query.push("), sums + (SELECT count(DISTINCT tenant || '/' || period) FROM quotas");
+        query.push(" WHERE starts = newest");
+        push_filter!(query, filter);
+        push_after!(query, after, "tenant");
+        query.push(") FROM page WHERE newest IS NOT NULL AND sums < ");
+        query.push_bind(i64::from(limit));
+        query.push(") SELECT min(newest) FROM page WHERE sums < ");
+        query.push_bind(i64::from(limit)).build_query_scalar().fetch_one(c).await?
     }))
 }
 

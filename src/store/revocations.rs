@@ -85,12 +85,17 @@ pub async fn latest(
         return Ok(Vec::new());
     }
     Ok(on!(from, |c| {
-        let mut query = QueryBuilder::new(
-            "SELECT * FROM (SELECT r.*, row_number() OVER (PARTITION BY subject ORDER BY id DESC) \
-             AS nth FROM revocations r WHERE subject IN (",
+        // One step back in the index from behind the last of each, because the history of a subject is
+        // never forgotten. Where it has none, that leads to the last of another one.
+        let mut query = QueryBuilder::new("WITH asked (subject) AS (VALUES (");
+        push_list!(query, subjects, "), (");
+        query.push(
+            ")) SELECT * FROM revocations WHERE subject IN (SELECT subject FROM asked) \
+             AND id IN (SELECT (SELECT id FROM revocations r WHERE (r.subject, r.id) <= (asked.subject, ",
         );
-        push_list!(query, subjects);
-        query.push(")) AS ranked WHERE nth = 1").build_query_as().fetch_all(c).await?
+        query.push_bind(Uuid::max().as_bytes().to_vec());
+        query.push(") ORDER BY r.subject DESC, r.id DESC LIMIT 1) FROM asked)");
+        query.build_query_as().fetch_all(c).await?
     }))
 }
 

@@ -21,6 +21,7 @@ macro_rules! on_both {
 mod budgets;
 mod clients;
 mod deny;
+mod effort;
 mod epochs;
 mod last_word;
 mod lineage;
