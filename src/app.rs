@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::audit::Journal;
 use crate::caller::{Doorkeeper, Register};
@@ -72,4 +73,6 @@ pub struct App {
     pub journal: Journal,
     /// Cancelled when the process is to end: streams end, tasks finish.
     pub shutdown: CancellationToken,
+    /// What the end of the process waits for.
+    pub tasks: TaskTracker,
 }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use axum_server::Handle;
 use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::RustlsAcceptor;
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ use crate::witness::{Place, Testimony, Witness, WitnessError};
 use crate::{clock, ops, random, router, tls, upkeep};
 use prompt::Prompt;
 
-/// Longest time for requests under way to finish.
+/// Longest time for requests under way to finish, and after that for what they left to be written.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Longest time for the first bytes of a connection to arrive, and for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -92,7 +93,6 @@ pub struct Service {
     listeners: Listeners,
     tls: Option<RustlsAcceptor>,
     metrics: Metrics,
-    tasks: TaskTracker,
     watched: ops::Tasks,
     writers: Vec<JoinHandle<()>>,
 }
@@ -210,9 +210,10 @@ impl Service {
             appointments: Appointments::default(),
             journal,
             shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         });
 
-        let tasks = TaskTracker::new();
+        let tasks = &app.tasks;
         let mut other = vec![
             ("mints", recording.abort_handle()),
             ("uses of clients", app.recorder.writing()),
@@ -263,7 +264,7 @@ impl Service {
         ];
         let watched = ops::Tasks { vital, other };
         let writers = vec![recording, revoking, journaling, receiving, sighting];
-        Ok(Self { app, listeners, tls, metrics, tasks, watched, writers })
+        Ok(Self { app, listeners, tls, metrics, watched, writers })
     }
 
     /// Serves until `stop` is cancelled: stops accepting, finishes what was accepted, ends the
@@ -272,7 +273,7 @@ impl Service {
     /// # Errors
     /// [`ServeError::Listen`].
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { app, listeners, tls, metrics, tasks, watched, writers } = self;
+        let Self { app, listeners, tls, metrics, watched, writers } = self;
         let handle = Handle::new();
         let ops_handle = Handle::new();
         let (listen, ops_listen) = (app.config.listen, app.config.ops_listen);
@@ -315,16 +316,19 @@ impl Service {
         };
         let served = tokio::try_join!(api, operations, ending);
         app.shutdown.cancel();
-        tasks.close();
-        tasks.wait().await;
-
-        // The writers end when nobody can hand them anything any more.
-        let store = app.store.clone();
-        drop(app);
-        for writer in writers {
-            let _ = tokio::time::timeout(DRAIN, writer).await;
+        let flushed = async {
+            app.tasks.close();
+            app.tasks.wait().await;
+            // The writers end when nobody can hand them anything any more.
+            let store = app.store.clone();
+            drop(app);
+            join_all(writers).await;
+            store.close().await;
+        };
+        // Together: whoever is to end the process does not wait for ever, and kills it then.
+        if tokio::time::timeout(DRAIN, flushed).await.is_err() {
+            tracing::warn!("not all has been written that was to be");
         }
-        store.close().await;
         served.map(drop)
     }
 }

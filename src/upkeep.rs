@@ -1,6 +1,6 @@
 //! The periodic work: keys of others, retirement, pruning, credentials that have ended.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -24,7 +24,10 @@ use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
-use crate::store::{self, Lock, StoreError, acks, audit, client_addresses, clients, credentials};
+use crate::store::credentials::Credential;
+use crate::store::{
+    self, Lock, StoreError, Tx, acks, audit, client_addresses, clients, credentials,
+};
 use crate::store::{
     deny_batches, deny_entries, deny_unissued, escrows, idempotency, keys_documents, ledgers,
 };
@@ -59,37 +62,40 @@ const WINDOWS: i64 = 400 * DAY;
 /// How long after one that could not be put on record, and most versions that wait for it.
 const AGAIN: Duration = Duration::from_secs(1);
 const MOST_ENDED: usize = 1024;
-/// Most clients whose credentials are looked at in one go, and most named in one statement.
-const LOOKED_AT: usize = 65_536;
-const MOST_NAMES: usize = 1000;
+/// Clients whose credentials are looked at in one go.
+const PAGE: u32 = 1000;
 
 /// Runs until shutdown. All of it side by side: Vault may take its time, and nothing waits for it.
 pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
     let refresh = app.config.vault.as_ref().map_or(PRUNE, |vault| vault.refresh);
+    // The database gives up what is left half-way.
+    let work = async {
+        tokio::join!(
+            every(&app, KEYS, look_at_keys),
+            every(&app, PRUNE, prune_all),
+            every(&app, MEASURE, async |app| {
+                receipts::measure(app).await;
+                Ok::<_, Infallible>(())
+            }),
+            every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
+            every(&app, TELL, async |app| rates::tell_of_guessing(&app.store, &app.rates).await),
+            every(&app, refresh, look_at_credentials),
+            end_versions(&app, ended),
+            usage::keep_settling(&app),
+        )
+    };
     tokio::join!(
-        every(&app, KEYS, look_at_keys),
-        every(&app, PRUNE, prune_all),
-        every(&app, MEASURE, async |app| {
-            receipts::measure(app).await;
-            Ok::<_, Infallible>(())
-        }),
-        every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
-        every(&app, TELL, async |app| rates::tell_of_guessing(&app.store, &app.rates).await),
-        every(&app, refresh, look_at_credentials),
+        app.shutdown.run_until_cancelled(work),
+        // Vault does not: what has begun to write it ends by itself.
         every(&app, refresh, lifecycle::watch),
-        end_versions(&app, ended),
-        usage::keep_settling(&app),
     );
 }
 
 async fn every<E: Display>(app: &App, period: Duration, work: impl AsyncFn(&App) -> Result<(), E>) {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = app.shutdown.cancelled() => return,
-            _ = interval.tick() => log(work(app).await),
-        }
+    while app.shutdown.run_until_cancelled(interval.tick()).await.is_some() {
+        log(work(app).await);
     }
 }
 
@@ -183,70 +189,107 @@ fn kept(app: &App) -> i64 {
     i64::from(app.config.token_retention) * DAY
 }
 
-/// A slice at a time, so that others have their turn in between, until nothing is left to prune.
-async fn prune_all(app: &App) -> Result<(), PublishError> {
+/// A slice of each table at a time, so that others have their turn in between, until nothing is left to
+/// prune. One that cannot be pruned is no reason to keep the others.
+async fn prune_all(app: &App) -> Result<(), StoreError> {
     // Where that fails, tokens lie in the default partition and are deleted there.
     log(turn_partitions(app).await);
-    while !app.shutdown.is_cancelled() {
-        let mut tx = app.store.begin(Lock::Admin).await?;
-        let now = tx.now_ms(clock::now_ms()).await? / 1000;
-        let pruned = [
-            deny_entries::prune(&mut tx, now - OVER, SLICE).await?,
-            deny_unissued::prune(&mut tx, now, SLICE).await?,
-            deny_batches::prune_to_heads(&mut tx, now - BATCHES, SLICE).await?,
-            deny_batches::prune(&mut tx, now - HEADS, SLICE).await?,
-            tokens::prune(&mut tx, now - kept(app), SLICE).await?,
-            idempotency::prune(&mut tx, now - ANSWERS, SLICE).await?,
-            verifiers::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
-            acks::prune(&mut tx, (now - REMEMBERED) * 1000, SLICE).await?,
-            sightings::prune(&mut tx, now - REMEMBERED, SLICE).await?,
-            readers::prune(&mut tx, now - REMEMBERED, SLICE).await?,
-            outbox::prune(&mut tx, now * 1000 - KEPT, SLICE).await?,
-            rate_grants::prune(&mut tx, now * 1000 - rates::FORGOTTEN, SLICE).await?,
-            escrows::prune(&mut tx, now - kept(app), SLICE).await?,
-            counts::prune(&mut tx, now - kept(app), SLICE).await?,
-            ledgers::prune(&mut tx, now - kept(app), SLICE).await?,
-            quotas::prune(&mut tx, now - WINDOWS, SLICE).await?,
-            client_addresses::prune(&mut tx, now - DAY, SLICE).await?,
+    let kept = kept(app);
+    loop {
+        let now = store::now_ms(&mut app.store.read().await?, clock::now_ms()).await? / 1000;
+        macro_rules! slice {
+            ($prune:path, $before:expr) => {
+                slice(app, stringify!($prune), async |tx| $prune(tx, $before, SLICE).await).await
+            };
+        }
+        let is_full = [
+            slice!(deny_entries::prune, now - OVER),
+            slice!(deny_unissued::prune, now),
+            slice!(deny_batches::prune_to_heads, now - BATCHES),
+            slice!(deny_batches::prune, now - HEADS),
+            slice!(tokens::prune, now - kept),
+            slice!(idempotency::prune, now - ANSWERS),
+            slice!(verifiers::prune, (now - REMEMBERED) * 1000),
+            slice!(acks::prune, (now - REMEMBERED) * 1000),
+            slice!(sightings::prune, now - REMEMBERED),
+            slice!(readers::prune, now - REMEMBERED),
+            slice!(outbox::prune, now * 1000 - KEPT),
+            slice!(rate_grants::prune, now * 1000 - rates::FORGOTTEN),
+            slice!(escrows::prune, now - kept),
+            slice!(counts::prune, now - kept),
+            slice!(ledgers::prune, now - kept),
+            slice!(quotas::prune, now - WINDOWS),
+            slice!(client_addresses::prune, now - DAY),
         ];
-        tx.commit().await?;
-        if pruned.iter().all(|rows| *rows < u64::from(SLICE)) {
-            break;
+        if !is_full.contains(&true) {
+            return Ok(());
         }
     }
-    Ok(())
+}
+
+/// Prunes some of a table, in a transaction of its own: however long it takes there, or fails, the
+/// others have theirs. Says whether more may be left.
+async fn slice(
+    app: &App,
+    what: &str,
+    prune: impl AsyncFnOnce(&mut Tx) -> Result<u64, StoreError>,
+) -> bool {
+    let pruned = async {
+        let mut tx = app.store.begin(Lock::Admin).await?;
+        let rows = prune(&mut tx).await?;
+        tx.commit().await?;
+        Ok::<_, StoreError>(rows)
+    };
+    match pruned.await {
+        Ok(rows) => rows >= u64::from(SLICE),
+        Err(error) => {
+            tracing::warn!(what, %error, "upkeep");
+            false
+        }
+    }
 }
 
 /// Looks at the credentials of clients with live tokens, off the path of any request, and ends
-/// what a version minted once its overlap is over.
-async fn look_at_credentials(app: &App) -> Result<(), NotRevoked> {
-    let mut session = app.store.read().await?;
-    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
-    let mut names = tokens::clients_with_live(&mut session, now.cast_signed()).await?;
-    names.truncate(LOOKED_AT);
-    let mut held = Vec::new();
-    for names in names.chunks(MOST_NAMES) {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        held.extend(clients::by_ids(&mut session, &names).await?);
+/// what a version minted once its overlap is over. What is wrong with one keeps no other waiting.
+async fn look_at_credentials(app: &App) -> Result<(), StoreError> {
+    let mut after = String::new();
+    loop {
+        let mut session = app.store.read().await?;
+        let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+        let page = tokens::clients_with_live(&mut session, now.cast_signed(), &after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(last);
+        let names: Vec<&str> = page.iter().map(String::as_str).collect();
+        let held = clients::by_ids(&mut session, &names).await?;
+        drop(session);
+        if let Some(vault) = &app.vault {
+            let in_vault = held.iter().filter(|client| client.source == "vault");
+            let names: Vec<QualifiedName> =
+                in_vault.filter_map(|client| client.id.parse().ok()).collect();
+            vault.refresh(names, now).await;
+        }
+        let mut rows: HashMap<String, Vec<Credential>> = HashMap::new();
+        for row in credentials::of_clients(&mut app.store.read().await?, &names).await? {
+            rows.entry(row.client.clone()).or_default().push(row);
+        }
+        for client in held {
+            let rows = rows.remove(&client.id).unwrap_or_default();
+            if let Err(error) = end_replaced(app, &client, &rows, now).await {
+                tracing::warn!(client = client.id, %error, "its replaced secrets are not ended yet");
+            }
+        }
     }
-    drop(session);
-    if let Some(vault) = &app.vault {
-        let in_vault = held.iter().filter(|client| client.source == "vault");
-        let names: Vec<QualifiedName> =
-            in_vault.filter_map(|client| client.id.parse().ok()).collect();
-        vault.refresh(names, now).await;
-    }
-    for client in held {
-        end_replaced(app, &client, now).await?;
-    }
-    Ok(())
 }
 
-async fn end_replaced(app: &App, client: &Client, now: u64) -> Result<(), NotRevoked> {
+async fn end_replaced(
+    app: &App,
+    client: &Client,
+    rows: &[Credential],
+    now: u64,
+) -> Result<(), NotRevoked> {
     let Ok(name) = client.id.parse::<QualifiedName>() else { return Ok(()) };
-    let rows = credentials::of_client(&mut app.store.read().await?, &client.id).await?;
     let versions = match (client.source.as_str(), &app.vault) {
-        ("embedded", _) => Some(embedded_versions(&rows)),
+        ("embedded", _) => Some(embedded_versions(rows)),
         (_, Some(vault)) => vault.versions(&name),
         (_, None) => None,
     };

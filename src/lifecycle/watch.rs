@@ -101,7 +101,14 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), StoreError> {
     asks.sort_by_key(|(_, view, ..)| view.known.past_due_since.is_some());
     let mut answers = Vec::new();
     for (place, view, vault, name) in asks.into_iter().take(MOST_ASKED) {
-        answers.push(async move { (place, view.settle(app, vault, &name, now).await) });
+        answers.push(async move {
+            // Once the process is to end, nothing more is begun.
+            let secret = match app.shutdown.is_cancelled() {
+                true => Ok(Secret::Unknown),
+                false => view.settle(app, vault, &name, now).await,
+            };
+            (place, secret)
+        });
     }
     let mut answers = stream::iter(answers).buffer_unordered(PARALLEL);
     while let Some((place, secret)) = answers.next().await {

@@ -219,7 +219,7 @@ pub async fn delegated(from: &mut impl Session, now: i64) -> Result<Vec<Token>, 
         .await?))
 }
 
-/// The clients that have a token live at `now` (seconds).
+/// The clients that have a token live at `now` (seconds), by name, from behind `after` on.
 ///
 /// # Errors
 /// As any statement.
@@ -227,8 +227,8 @@ pub async fn clients_with_live(
     from: &mut impl Session,
     now: i64,
 ) -> Result<Vec<String>, StoreError> {
-    let sql = "SELECT id FROM clients WHERE EXISTS (SELECT 1 FROM tokens \
-               WHERE client = clients.id AND jti >= $1 AND exp > $2) ORDER BY id";
+    let sql = "SELECT id FROM clients WHERE id > $3 AND EXISTS (SELECT 1 FROM tokens \
+               WHERE client = clients.id AND jti >= $1 AND exp > $2) ORDER BY id LIMIT $4";
     Ok(on!(from, |c| sqlx::query_scalar(sql)
         .bind(oldest_live(now).to_vec())
         .bind(now)
@@ -268,11 +268,15 @@ pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreErr
 /// `lin` as it is stored: one id after the other, NULL for none.
 fn lineage(token: &Token) -> Option<Vec<u8>> {
     let ids = token.lin.iter().flat_map(|jti| jti.as_bytes()).copied();
+    after: &str,
+    limit: u32,
     (!token.lin.is_empty()).then(|| ids.collect())
 }
 
 /// Where to begin looking for what is live at `now`, so that the rest of the inventory, however
 /// long, is not looked at.
 fn oldest_live(now: i64) -> [u8; 16] {
+        .bind(after)
+        .bind(i64::from(limit))
     floor((now - HORIZON as i64) * 1000)
 }

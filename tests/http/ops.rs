@@ -143,3 +143,19 @@ async fn n124_what_is_over_is_pruned_however_much_of_it_there_is() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn n124_a_table_that_cannot_be_pruned_is_no_reason_to_keep_the_others() {
+    let api = Api::start().await;
+    api.sql(
+        "INSERT INTO idempotency (caller, route, key, digest, at) \
+         VALUES ('acme/billing', '/oauth2/token', 'k', x'00', 0); \
+         ALTER TABLE deny_unissued RENAME TO elsewhere",
+    )
+    .await;
+    let api = api.crash().await;
+    until("the other is pruned", Duration::from_secs(30), async || {
+        (api.number("SELECT count(*) FROM idempotency").await == 0).then_some(())
+    })
+    .await;
+}

@@ -2,11 +2,13 @@ use crate::harness::acme::Acme;
 use crate::harness::cli::Cli;
 use crate::harness::follower::Follower;
 use crate::harness::http::Http;
+use crate::harness::postgres::Cluster;
 use crate::harness::process::Signal;
 use crate::harness::service::Installation;
 use crate::harness::until::until;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use scrip::clock;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,6 +75,23 @@ async fn n150_what_was_accepted_is_finished() {
     gateway.accepts(token).await;
     acme.operator.run(&["revoke", "--client", "acme/billing"]).await;
     gateway.learns_of(token).await;
+}
+
+/// Ten seconds for all that is to be written, not for each part of it.
+#[tokio::test]
+async fn n150_a_silent_database_does_not_keep_the_process() {
+    let cluster = Cluster::start(&[]).await;
+    let installation = Installation::on(&cluster.database().await).set("SCRIP_HEARTBEAT", "1");
+    let mut acme = Acme::found(installation).await;
+    acme.embedded("acme/billing").await.token(&[]).await;
+    cluster.freeze();
+    let before = clock::monotonic();
+    acme.service.process.signal(Signal::Terminate);
+    let status = acme.service.process.exit().await;
+    let after = before.elapsed();
+    cluster.thaw();
+    assert_eq!(status.code(), Some(0), "{}", acme.service.process);
+    assert!(after < Duration::from_secs(15), "it ended after {after:?}");
 }
 
 /// Mints until the service takes nothing any more; returns every answer.

@@ -162,11 +162,19 @@ async fn what_is_live_is_counted(store: &Fresh) {
         let counted = live_by_client(&mut reader, which, now, 1).await;
         assert_eq!((iat, counted), (newest, count), "{which:?}");
     }
-    let too_old = tokens::newest_iat(&mut reader, Matching::Client("acme/a"), 1806).await.unwrap();
-    assert_eq!(too_old, None);
-    let clients = tokens::clients_with_live(&mut reader, now).await.unwrap();
+    let which: Vec<_> = expected.iter().map(|(which, ..)| *which).collect();
+    let newest: Vec<_> = expected.iter().map(|(_, newest, _)| *newest).collect();
+    assert_eq!(tokens::newest_iats(&mut reader, &which, now).await.unwrap(), newest);
+    assert_eq!(tokens::newest_iats(&mut reader, &[], now).await.unwrap(), []);
+    let too_old = tokens::newest_iats(&mut reader, &which[..1], 1806).await.unwrap();
+    assert_eq!(too_old, [None]);
+    let clients = tokens::clients_with_live(&mut reader, now, "", 9).await.unwrap();
     assert_eq!(clients, ["acme/a", "acme/b"]);
-    let at_the_end = tokens::clients_with_live(&mut reader, 1300).await.unwrap();
+    let first = tokens::clients_with_live(&mut reader, now, "", 1).await.unwrap();
+    assert_eq!(first, ["acme/a"]);
+    let rest = tokens::clients_with_live(&mut reader, now, "acme/a", 9).await.unwrap();
+    assert_eq!(rest, ["acme/b"]);
+    let at_the_end = tokens::clients_with_live(&mut reader, 1300, "", 9).await.unwrap();
     assert!(at_the_end.is_empty(), "a token is over at its exp");
 }
 
