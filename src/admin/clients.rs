@@ -18,6 +18,7 @@ use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::{Asked, Change, Look, Page, confined, named, read, rfc3339};
 use crate::app::App;
@@ -69,10 +70,14 @@ pub async fn create(
         return Err(Problem::conflict("this name is, or was, a client's"));
     }
     drop(session);
+    to_the_end(&app, enter(app.clone(), change, creation)).await
+}
 
-    // Vault first. A process that dies in between leaves a secret that proves nobody, and the same
-    // call adopts it; the other way round it would leave a client without a secret, and the same
-    // call would find the name taken.
+/// Vault first. A process that dies in between leaves a secret that proves nobody, and the same
+/// call adopts it; the other way round it would leave a client without a secret, and the same
+/// call would find the name taken.
+async fn enter(app: Arc<App>, change: Change, creation: Creation) -> Result<Response, Problem> {
+    let id = &creation.id;
     let in_vault = match &app.vault {
         Some(vault) if creation.source == VAULT => {
             Some(InVault::adopt_or_write(vault.vault(), id, clock::now_seconds()).await?)
@@ -264,10 +269,19 @@ pub async fn rotate(
     may_touch(&app, &change, &mut session, &client).await?;
     drop(session);
 
-    // Vault first. A process that dies in between leaves a new version that is good beside the old
-    // one, and the same call rotates again; the other way round it would end the only secret that
-    // there is. Two calls with one Idempotency-Key at the same moment may both write: a version
-    // too many, of which the second call's answer says nothing.
+    to_the_end(&app, replace(app.clone(), change, id, rotation, client)).await
+}
+/// Vault first. A process that dies in between leaves a new version that is good beside the old
+/// one, and the same call rotates again; the other way round it would end the only secret that
+/// there is. Two calls with one Idempotency-Key at the same moment may both write: a version
+/// too many, of which the second call's answer says nothing.
+async fn replace(
+    app: Arc<App>,
+    change: Change,
+    id: QualifiedName,
+    rotation: Rotation,
+    client: Client,
+) -> Result<Response, Problem> {
     let in_vault = match client.source.as_str() {
         EMBEDDED => None,
         _ => Some(InVault::rotate(credential::vault(&app)?, &id).await?),
@@ -367,6 +381,16 @@ pub async fn delete(
 }
 
 fn unknown() -> Problem {
+/// Whoever hangs up takes the handler of their request along; not what has begun to write Vault,
+/// where nothing would give up what is half done.
+async fn to_the_end(
+    app: &App,
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Result<Response, Problem> {
+    let done = app.tasks.spawn(work.in_current_span()).await;
+    done.map_err(|error| Problem(Failure::internal(error)))?
+}
+
     Problem::not_found("there is no such client")
 }
 

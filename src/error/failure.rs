@@ -68,7 +68,7 @@ impl Failure {
     }
 
     /// What is the service's own fault; the cause goes to the log only.
-    pub(super) fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn internal(cause: impl StdError + Send + Sync + 'static) -> Self {
         let detail = "something is wrong with the service; its log has the reason";
         let mut failure = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", detail);
         failure.cause = Some(Arc::new(cause));

@@ -11,7 +11,8 @@ use crate::vault::proxy::{Mode, Proxy};
 use scrip::clock;
 use scrip_client::{MasterCredential, TokenSource, Vault, VaultAuth};
 use scrip_token::compact::from_base64url;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -171,6 +172,35 @@ async fn a_rotation_that_revokes_ends_the_old_secret_and_its_tokens_at_once() {
     let secret = vault.admin.secret(PATH, 2).await.expect("the second version");
     let new = Cli::new(&acme.installation, "acme/billing", &secret).token(&[]).await;
     gateway.accepts(&new).await;
+}
+
+#[tokio::test]
+async fn a_rotation_whose_caller_hangs_up_is_done_to_its_end() {
+    let vault = DevVault::start().await;
+    let acme = with_quick_refresh(&vault.admin).await;
+    let old = acme.in_vault("acme/billing", &vault.admin, &[]).await;
+    let mut gateway = Follower::start(&acme.gateway, &[]).await;
+    let token = old.token(&[]).await;
+    gateway.accepts(&token).await;
+    let operator = acme.operator.token(&["--audience", "self", "--scope", "scrip:clients"]).await;
+
+    // Vault is written, and the database is busy.
+    let url = acme.installation.setting("SCRIP_DATABASE_URL");
+    let mut busy = SqliteConnection::connect(url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut busy).await.unwrap();
+    let rotation = reqwest::Client::builder().no_proxy().build().unwrap();
+    let rotation = rotation
+        .post(format!("{}/v1/clients/acme/billing/rotate", acme.installation.url()))
+        .bearer_auth(operator)
+        .json(&json!({"revoke": true}));
+    let rotation = tokio::spawn(rotation.send());
+    until("Vault has the new version", PATIENCE, async || vault.admin.secret(PATH, 2).await).await;
+    rotation.abort();
+    assert!(rotation.await.unwrap_err().is_cancelled());
+    sqlx::raw_sql("ROLLBACK").execute(&mut busy).await.unwrap();
+
+    gateway.learns_of(&token).await;
+    assert_eq!(mint_status(&acme, &old).await, 401);
 }
 
 #[tokio::test]
