@@ -5,6 +5,7 @@
 
 mod docket;
 mod enact;
+mod known;
 mod line;
 mod preview;
 mod request;

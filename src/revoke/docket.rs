@@ -4,22 +4,21 @@
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
-use scrip_token::{Digest, Jti};
+use scrip_token::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::enact::{Draft, Grounds};
+use super::known::Known;
 use super::revoker::{Order, Revoked};
 use super::selector::{Found, Target};
 use super::unissued::Unissued;
 use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
-use crate::caller::Caller;
 use crate::clock;
 use crate::store::idempotency::{self, Used};
 use crate::store::revocations::{self, Revocation};
-use crate::store::tokens::{self, Token};
 use crate::store::{StoreError, Tx, audit};
 
 /// The orders of a group.
@@ -29,8 +28,7 @@ pub(super) struct Docket {
     pub(super) drafts: Vec<Draft>,
     /// By subject: the last revocation, on record or drafted.
     standing: HashMap<String, Verdict>,
-    /// By caller and `Idempotency-Key`.
-    keys: HashMap<(String, String), (Digest, Verdict)>,
+    keys: Answers,
     /// Keys to be remembered, with what they led to.
     used: Vec<(Used, Verdict)>,
     /// With those of this group.
@@ -39,6 +37,9 @@ pub(super) struct Docket {
     events: Vec<(Event, Value)>,
     verdicts: Vec<Result<Verdict, NotRevoked>>,
 }
+
+/// By caller and `Idempotency-Key`.
+type Answers = HashMap<(String, String), (Digest, Result<Verdict, NotRevoked>)>;
 
 #[derive(Clone)]
 enum Verdict {
@@ -68,29 +69,17 @@ impl Docket {
             now_ms,
             drafts: Vec::new(),
             standing: HashMap::new(),
-            keys: HashMap::new(),
+            keys: answered(tx, &orders).await?,
             used: Vec::new(),
             unissued,
             events: Vec::new(),
             verdicts: Vec::with_capacity(orders.len()),
         };
-        // One statement for all of them: the others are few.
-        let jti = |order: &Order| match order.selector.target {
-            Target::Jti(jti) => Some(jti),
-            _ => None,
-        };
-        let jtis: Vec<Jti> = orders.iter().filter_map(jti).collect();
-        let records = tokens::by_jtis(tx, &jtis).await?;
-        let records: HashMap<Jti, Token> = records.into_iter().map(|t| (t.jti, t)).collect();
         let now = clock::seconds(now_ms);
-        let mut found = Vec::with_capacity(orders.len());
-        for order in &orders {
-            let record = jti(order).and_then(|jti| records.get(&jti));
-            found.push(match order.selector.resolve_with(tx, &order.reach, record, now).await {
-                Err(ailing @ NotRevoked::Publish(_)) => return Err(ailing),
-                found => found,
-            });
-        }
+        let asked = orders.iter().map(|order| (&order.selector, &order.reach));
+        let known = Known::read(tx, asked, now).await?;
+        let found = orders.iter().map(|o| o.selector.resolve_with(&known, &o.reach, now));
+        let found: Vec<_> = found.collect();
         let subjects: Vec<&str> = found.iter().flatten().map(|f| f.subject.as_str()).collect();
         for first in revocations::latest(tx, &subjects).await? {
             let verdict = Verdict::Stands(StatusCode::OK, Box::new(first.clone()));
@@ -100,45 +89,35 @@ impl Docket {
             docket.unissued.refresh(tx, now_ms).await?;
         }
         for (order, found) in orders.into_iter().zip(found) {
-            let verdict = docket.judge(tx, order, found).await?;
+            let verdict = docket.judge(order, found);
             docket.verdicts.push(verdict);
         }
         Ok(docket)
     }
 
-    async fn judge(
+    fn judge(
         &mut self,
-        tx: &mut Tx,
         mut order: Order,
         found: Result<Found, NotRevoked>,
-    ) -> Result<Result<Verdict, NotRevoked>, StoreError> {
+    ) -> Result<Verdict, NotRevoked> {
         // Not even what was answered before is said of what is out of reach by now.
-        if order.reach.is_confined()
-            && let Err(refused) = found
-        {
-            return Ok(Err(refused));
+        if order.reach.is_confined() {
+            found.as_ref().map_err(NotRevoked::clone)?;
         }
-        let repeat = order.repeat.take();
-        if let Some((key, digest)) = &repeat {
-            match self.answered(tx, &order.by, key).await? {
-                Some((first, _)) if first != *digest => return Ok(Err(NotRevoked::KeyReused)),
-                Some((_, verdict)) => return Ok(Ok(verdict)),
-                None => {}
-            }
-        }
-        let found = match found {
-            Ok(found) => found,
-            Err(refused) => return Ok(Err(refused)),
-        };
         let caller = order.by.client.to_string();
+        let repeat = order.repeat.take().map(|(key, digest)| ((caller, key), digest));
+        if let Some((key, digest)) = &repeat
+            && let Some((first, verdict)) = self.keys.get(key)
+        {
+            return if first == digest { verdict.clone() } else { Err(NotRevoked::KeyReused) };
+        }
+        let found = found?;
         let verdict = match self.standing(&order, &found) {
             Some(verdict) => verdict,
-            None if !self.has_room(&order.by, &found) => {
-                return Ok(Err(NotRevoked::TooManyUnissued));
-            }
+            None if !self.has_room(&order.by, &found) => return Err(NotRevoked::TooManyUnissued),
             None => self.draft(order, found),
         };
-        if let Some((key, digest)) = repeat {
+        if let Some(((caller, key), digest)) = repeat {
             let used = Used {
                 caller: caller.clone(),
                 route: ROUTE.to_owned(),
@@ -148,29 +127,10 @@ impl Docket {
                 jti: None,
                 reply: None,
             };
-            self.keys.insert((caller, key), (digest, verdict.clone()));
+            self.keys.insert((caller, key), (digest, Ok(verdict.clone())));
             self.used.push((used, verdict.clone()));
         }
-        Ok(Ok(verdict))
-    }
-
-    /// What an `Idempotency-Key` led to before.
-    async fn answered(
-        &self,
-        tx: &mut Tx,
-        by: &Caller,
-        key: &str,
-    ) -> Result<Option<(Digest, Verdict)>, StoreError> {
-        let caller = by.client.to_string();
-        let Some(used) = idempotency::find(tx, &caller, ROUTE, key).await? else {
-            return Ok(self.keys.get(&(caller, key.to_owned())).cloned());
-        };
-        let corrupt = |what: &str| StoreError::Corrupt(format!("an answer without {what}"));
-        let reply = used.reply.as_deref().unwrap_or_default();
-        let Answer { status, id } = serde_json::from_str(reply).map_err(|_| corrupt("an id"))?;
-        let status = StatusCode::from_u16(status).map_err(|_| corrupt("a status"))?;
-        let first = revocations::by_id(tx, id).await?.ok_or_else(|| corrupt("its revocation"))?;
-        Ok(Some((used.digest, Verdict::Stands(status, Box::new(first)))))
+        Ok(verdict)
     }
 
     /// The revocation that has done already what is asked for: the list does not grow.
@@ -232,12 +192,12 @@ impl Docket {
         tx: &mut Tx,
         revoked: &[Revocation],
     ) -> Result<(), StoreError> {
-        for (mut used, verdict) in std::mem::take(&mut self.used) {
+        let used = std::mem::take(&mut self.used).into_iter().map(|(used, verdict)| {
             let Revoked { status, revocation } = verdict.carried_out(revoked);
             let answer = json!({"status": status.as_u16(), "id": revocation.id.to_string()});
-            used.reply = Some(answer.to_string());
-            idempotency::insert(tx, &used).await?;
-        }
+            Used { reply: Some(answer.to_string()), ..used }
+        });
+        idempotency::insert_many(tx, &used.collect::<Vec<_>>()).await?;
         Ok(())
     }
 
@@ -254,6 +214,31 @@ impl Docket {
         let verdicts = self.verdicts.into_iter();
         verdicts.map(|verdict| verdict.map(|verdict| verdict.carried_out(revoked))).collect()
     }
+}
+
+/// What the `Idempotency-Key`s of these orders led to before. An answer that cannot be read is the fault
+/// of nobody else.
+async fn answered(tx: &mut Tx, orders: &[Order]) -> Result<Answers, StoreError> {
+    let keys = orders
+        .iter()
+        .filter_map(|order| Some((order.by.client.as_str(), order.repeat.as_ref()?.0.as_str())));
+    let keys: Vec<_> = keys.collect();
+    let used = idempotency::find_many(tx, ROUTE, &keys).await?;
+    let answer = |used: &Used| serde_json::from_str::<Answer>(used.reply.as_deref()?).ok();
+    let ids: Vec<Uuid> = used.iter().filter_map(answer).map(|answer| answer.id).collect();
+    let firsts = revocations::by_ids(tx, &ids).await?;
+    let firsts: HashMap<Uuid, Revocation> = firsts.into_iter().map(|r| (r.id, r)).collect();
+    let led_to = |used: &Used| {
+        let Answer { status, id } = answer(used)?;
+        let first = firsts.get(&id)?.clone();
+        Some(Verdict::Stands(StatusCode::from_u16(status).ok()?, Box::new(first)))
+    };
+    let corrupt = || StoreError::Corrupt("an answer without its revocation".to_owned());
+    let known = |used: Used| {
+        let verdict: Result<_, NotRevoked> = led_to(&used).ok_or_else(|| corrupt().into());
+        ((used.caller, used.key), (used.digest, verdict))
+    };
+    Ok(used.into_iter().map(known).collect())
 }
 
 impl Verdict {

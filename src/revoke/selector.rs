@@ -6,11 +6,11 @@ use scrip_token::{Jti, QualifiedName};
 use serde_json::{Value, json};
 
 use super::NotRevoked;
+use super::known::Known;
 use crate::caller::Reach;
 use crate::deny::subject;
-use crate::signer::{self, Purpose};
-use crate::store::tokens::{self, Matching, Token};
-use crate::store::{Session, StoreError, clients, credentials};
+use crate::store::Session;
+use crate::store::tokens::{Matching, Token};
 
 /// A selector as it was asked for.
 #[derive(Debug, Clone)]
@@ -96,32 +96,29 @@ impl Selector {
         reach: &Reach,
         now: u64,
     ) -> Result<Found, NotRevoked> {
-        let record = match self.target {
-            Target::Jti(jti) => tokens::by_jti(session, jti).await?,
-            _ => None,
-        };
-        self.resolve_with(session, reach, record.as_ref(), now).await
+        let known = Known::read(session, [(self, reach)], now).await?;
+        self.resolve_with(&known, reach, now)
     }
 
-    /// The same, where the record of the token that it names has been read, if there is one.
+    /// The same, by what has been read about it.
     ///
     /// # Errors
     /// As [`Self::resolve`].
-    pub(super) async fn resolve_with(
+    pub(super) fn resolve_with(
         &self,
-        session: &mut impl Session,
+        about: &Known,
         reach: &Reach,
-        record: Option<&Token>,
         now: u64,
     ) -> Result<Found, NotRevoked> {
         self.target.is_within(reach)?;
-        // A foreign token is one that is not on record, from here on.
-        let record = record.filter(|record| reach.covers(Some(&record.tenant)));
         if self.before.is_some_and(|before| before > now + LEEWAY) {
             return Err(NotRevoked::Ahead("/selector/before"));
         }
+        let newest = about.newest(&self.target);
         let (tenant, known, until) = match &self.target {
             Target::Jti(jti) => {
+                // A foreign token is one that is not on record, from here on.
+                let record = about.token(*jti).filter(|token| reach.covers(Some(&token.tenant)));
                 if jti.seconds() > now + LEEWAY {
                     return Err(NotRevoked::Ahead("/selector/jti"));
                 }
@@ -131,39 +128,32 @@ impl Selector {
                 let until = record.map(|record| record.exp.unsigned_abs() + LEEWAY);
                 (record.map(|record| record.tenant.clone()), record.is_some(), until)
             }
-            Target::Client(client) => {
-                is_client(session, client).await?;
-                (Some(client.tenant().to_owned()), true, None)
+            Target::Client(client) if !about.has_client(client.as_str()) => {
+                return Err(UNKNOWN_CLIENT);
             }
-            Target::Sub(Subject { tenant, .. }) => {
-                is_tenant(session, tenant).await?;
-                (Some(tenant.clone()), self.may_live(session, now).await?, None)
+            Target::Client(client) => (Some(client.tenant().to_owned()), true, None),
+            Target::Sub(Subject { tenant, .. }) | Target::Tenant(tenant)
+                if !about.has_tenant(tenant) =>
+            {
+                return Err(UNKNOWN_TENANT);
             }
-            Target::Tenant(tenant) => {
-                is_tenant(session, tenant).await?;
-                (Some(tenant.clone()), true, None)
-            }
+            Target::Sub(Subject { tenant, .. }) => (Some(tenant.clone()), newest.is_some(), None),
+            Target::Tenant(tenant) => (Some(tenant.clone()), true, None),
             Target::Cred(Credential { client, version }) => {
-                is_client(session, client).await?;
-                let rows = credentials::of_client(session, client.as_str()).await?;
-                let is_on_record = rows.iter().any(|row| row.version == *version);
-                let known = is_on_record || self.may_live(session, now).await?;
+                if !about.has_client(client.as_str()) {
+                    return Err(UNKNOWN_CLIENT);
+                }
+                let known = newest.is_some() || about.has_credential(client.as_str(), version);
                 (Some(client.tenant().to_owned()), known, None)
             }
-            Target::Kid(kid) => {
-                let keys = signer::keys(session).await?;
-                // A root is replaced, not revoked: nobody would believe it.
-                if !keys.iter().any(|key| key.jwk.kid == *kid && key.purpose != Purpose::Root) {
-                    return Err(NotRevoked::Unknown("key of tokens or of the feed"));
-                }
-                (None, true, None)
+            Target::Kid(kid) if !about.has_key(kid) => {
+                return Err(NotRevoked::Unknown("key of tokens or of the feed"));
             }
-            Target::All => (None, true, None),
+            Target::Kid(_) | Target::All => (None, true, None),
         };
-        let before = match self.target.has_cut() {
-            true => Some(self.target.cut(session, self.before, now).await?),
-            false => None,
-        };
+        // As it was asked for; else now, or the date of the newest token on record, where that is later.
+        let cut = || self.before.unwrap_or(newest.unwrap_or_default().max(now));
+        let before = self.target.has_cut().then(cut);
         let entry = self.target.entry(before.unwrap_or(now), until);
         Ok(Found {
             subject: subject::of_entry(&entry),
@@ -176,11 +166,6 @@ impl Selector {
             tenant,
             known,
         })
-    }
-
-    async fn may_live(&self, session: &mut impl Session, now: u64) -> Result<bool, StoreError> {
-        let newest = tokens::newest_iat(session, self.target.matching(), now.cast_signed()).await?;
-        Ok(newest.is_some())
     }
 
     /// Whether it names the token of this record, given the cut.
@@ -211,7 +196,7 @@ impl Target {
 
     /// Whether an operator may name it: decided before anything is looked up, so that nothing of a
     /// foreign tenant shows. Whose a token is only its record can say.
-    fn is_within(&self, reach: &Reach) -> Result<(), NotRevoked> {
+    pub(super) fn is_within(&self, reach: &Reach) -> Result<(), NotRevoked> {
         match self {
             Self::Client(client) if !reach.covers_name(client) => Err(UNKNOWN_CLIENT),
             Self::Cred(cred) if !reach.covers_name(&cred.client) => Err(UNKNOWN_CLIENT),
@@ -237,22 +222,9 @@ impl Target {
         }
     }
 
-    /// `before` as it was asked for; else now, or the date of the newest token on record, where
-    /// that is later.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn cut(
-        &self,
-        session: &mut impl Session,
-        before: Option<u64>,
-        now: u64,
-    ) -> Result<u64, StoreError> {
-        if let Some(before) = before {
-            return Ok(before);
-        }
-        let newest = tokens::newest_iat(session, self.matching(), now.cast_signed()).await?;
-        Ok(now.max(newest.unwrap_or_default().unsigned_abs()))
+    /// The canonical text of it.
+    pub(super) fn subject(&self) -> String {
+        subject::of_entry(&self.entry(0, Some(0)))
     }
 
     /// The entry that kills it. `before` is the cut, or now for a target without one; `until` is
@@ -274,15 +246,3 @@ impl Target {
 
 const UNKNOWN_CLIENT: NotRevoked = NotRevoked::Unknown("client");
 const UNKNOWN_TENANT: NotRevoked = NotRevoked::Unknown("tenant");
-
-async fn is_client(session: &mut impl Session, client: &QualifiedName) -> Result<(), NotRevoked> {
-    let found = clients::by_id(session, client.as_str()).await?;
-    found.map(drop).ok_or(UNKNOWN_CLIENT)
-}
-
-async fn is_tenant(session: &mut impl Session, tenant: &str) -> Result<(), NotRevoked> {
-    match clients::is_tenant(session, tenant).await? {
-        true => Ok(()),
-        false => Err(UNKNOWN_TENANT),
-    }
-}

@@ -173,15 +173,23 @@ pub async fn by_id(from: &mut impl Session, id: &str) -> Result<Option<Client>, 
     Ok(on!(from, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
 }
 
-/// Whether a client, deleted or not, is of this tenant.
+/// Those of `tenants` that have a client, deleted or not, in no order.
 ///
 /// # Errors
 /// As any statement.
-pub async fn is_tenant(from: &mut impl Session, tenant: &str) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM clients WHERE tenant = $1 LIMIT 1";
-    let found: Option<i32> =
-        on!(from, |c| sqlx::query_scalar(sql).bind(tenant).fetch_optional(c).await?);
-    Ok(found.is_some())
+pub async fn tenants(from: &mut impl Session, tenants: &[&str]) -> Result<Vec<String>, StoreError> {
+    if tenants.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("WITH asked (tenant) AS (VALUES (");
+        push_list!(query, tenants, "), (");
+        query.push(
+            ")) SELECT DISTINCT tenant FROM asked WHERE EXISTS \
+             (SELECT 1 FROM clients WHERE clients.tenant = asked.tenant)",
+        );
+        query.build_query_scalar().fetch_all(c).await?
+    }))
 }
 
 /// Those of `ids` that there are, in no order.

@@ -69,8 +69,23 @@ pub async fn insert_many(tx: &mut Tx, revocations: &[Revocation]) -> Result<(), 
 /// # Errors
 /// As any statement.
 pub async fn by_id(from: &mut impl Session, id: Uuid) -> Result<Option<Revocation>, StoreError> {
-    let sql = "SELECT * FROM revocations WHERE id = $1";
-    Ok(on!(from, |c| sqlx::query_as(sql).bind(id.as_bytes().as_slice()).fetch_optional(c).await?))
+    Ok(by_ids(from, &[id]).await?.pop())
+}
+
+/// Those of `ids` that there are, in no order.
+///
+/// # Errors
+/// As any statement.
+pub async fn by_ids(from: &mut impl Session, ids: &[Uuid]) -> Result<Vec<Revocation>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
+    Ok(on!(from, |c| {
+        let mut query = QueryBuilder::new("SELECT * FROM revocations WHERE id IN (");
+        push_list!(query, &ids);
+        query.push(")").build_query_as().fetch_all(c).await?
+    }))
 }
 
 /// The latest of each of these subjects that has one, in no order.

@@ -6,6 +6,7 @@ use super::{Conn, Inserts, Session, StoreError, Tx, on, push_list};
 use scrip_token::Jti;
 use scrip_token::limits::HORIZON;
 use sqlx::QueryBuilder;
+use std::collections::BTreeMap;
 
 /// The record of one token. Times are seconds.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -166,22 +167,63 @@ pub async fn list(
     }))
 }
 
-/// `iat` of the newest token that matches, unless none could be live at `now` (seconds).
+/// `iat` of the newest token of each, unless none could be live at `now` (seconds). One statement for
+/// all of a kind.
 ///
 /// # Errors
 /// As any statement.
-pub async fn newest_iat(
+pub async fn newest_iats(
     from: &mut impl Session,
-    which: Matching<'_>,
+    which: &[Matching<'_>],
     now: i64,
-) -> Result<Option<i64>, StoreError> {
-    Ok(on!(from, |c| {
-        let mut query = QueryBuilder::new("SELECT iat FROM tokens WHERE ");
-        push_matching!(query, which);
-        query.push(" AND jti >= ").push_bind(oldest_live(now).to_vec());
-        query.push(" ORDER BY jti DESC LIMIT 1");
-        query.build_query_scalar().fetch_optional(c).await?
-    }))
+) -> Result<Vec<Option<i64>>, StoreError> {
+    let oldest = oldest_live(now).to_vec();
+    let mut found = vec![None; which.len()];
+    let mut by_kind: BTreeMap<&str, Vec<(usize, &str, &str)>> = BTreeMap::new();
+    for (n, which) in which.iter().enumerate() {
+        let (condition, a, b) = match which {
+            Matching::Client(id) => ("client = a", *id, ""),
+            Matching::Tenant(tenant) => ("tenant = a", *tenant, ""),
+            Matching::Sub { tenant, id } => ("tenant = a AND sub = b", *tenant, *id),
+            Matching::Cred { client, version } => ("client = a AND cred = b", *client, *version),
+            Matching::Kid(kid) => ("kid = a", *kid, ""),
+            Matching::All => ("1 = 1", "", ""),
+            // Its id says it, without the database.
+            Matching::Jti(_) | Matching::None => continue,
+        };
+        by_kind.entry(condition).or_default().push((n, a, b));
+    }
+    for (condition, asked) in by_kind {
+        let newest = format!(") SELECT n, (SELECT iat FROM tokens WHERE {condition} AND jti >= ");
+        let rest = " ORDER BY jti DESC LIMIT 1) FROM asked";
+        let rows: Vec<(i64, Option<i64>)> = match from.conn() {
+            // A group of any size is one statement, planned once.
+            Conn::Postgres(c) => {
+                let mut query = QueryBuilder::new("WITH asked (n, a, b) AS (SELECT * FROM UNNEST(");
+                query.push_bind(asked.iter().map(|(n, ..)| *n as i64).collect::<Vec<_>>());
+                query.push("::bigint[], ");
+                query.push_bind(asked.iter().map(|(_, a, _)| *a).collect::<Vec<_>>());
+                query.push("::text[], ");
+                query.push_bind(asked.iter().map(|(.., b)| *b).collect::<Vec<_>>());
+                query.push("::text[])").push(&newest).push_bind(&oldest).push(rest);
+                heard(query.build_query_as().fetch_all(c)).await?
+            }
+            Conn::Sqlite(c) => {
+                let mut query = QueryBuilder::new("WITH asked (n, a, b) AS (");
+                query.push_values(&asked, |mut row, (n, a, b)| {
+                    row.push_bind(*n as i64).push_bind(*a).push_bind(*b);
+                });
+                query.push(&newest).push_bind(&oldest).push(rest);
+                query.build_query_as().fetch_all(c).await?
+            }
+        };
+        for (n, iat) in rows {
+            if let Some(place) = usize::try_from(n).ok().and_then(|n| found.get_mut(n)) {
+                *place = iat;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A page of those that match and are live at `now` (seconds), oldest first, from behind `after`.
@@ -226,12 +268,16 @@ pub async fn delegated(from: &mut impl Session, now: i64) -> Result<Vec<Token>, 
 pub async fn clients_with_live(
     from: &mut impl Session,
     now: i64,
+    after: &str,
+    limit: u32,
 ) -> Result<Vec<String>, StoreError> {
     let sql = "SELECT id FROM clients WHERE id > $3 AND EXISTS (SELECT 1 FROM tokens \
                WHERE client = clients.id AND jti >= $1 AND exp > $2) ORDER BY id LIMIT $4";
     Ok(on!(from, |c| sqlx::query_scalar(sql)
         .bind(oldest_live(now).to_vec())
         .bind(now)
+        .bind(after)
+        .bind(i64::from(limit))
         .fetch_all(c)
         .await?))
 }
@@ -268,15 +314,11 @@ pub async fn prune(tx: &mut Tx, before: i64, limit: u32) -> Result<u64, StoreErr
 /// `lin` as it is stored: one id after the other, NULL for none.
 fn lineage(token: &Token) -> Option<Vec<u8>> {
     let ids = token.lin.iter().flat_map(|jti| jti.as_bytes()).copied();
-    after: &str,
-    limit: u32,
     (!token.lin.is_empty()).then(|| ids.collect())
 }
 
 /// Where to begin looking for what is live at `now`, so that the rest of the inventory, however
 /// long, is not looked at.
 fn oldest_live(now: i64) -> [u8; 16] {
-        .bind(after)
-        .bind(i64::from(limit))
     floor((now - HORIZON as i64) * 1000)
 }

@@ -431,3 +431,25 @@ async fn replicas() -> (Api, Installation, Service) {
     let second = other.serve().await;
     (api, other, second)
 }
+
+#[tokio::test]
+async fn n50_an_answer_that_cannot_be_read_is_nobody_elses_fault() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let revoke = async |token: &Token, key: &str| {
+        let request = api.request(Method::POST, "/v1/revocations").bearer_auth(&api.bearer);
+        let body = json!({"selector": {"jti": token.jti}, "reason": "leaked"});
+        Reply::to(request.header("Idempotency-Key", key).json(&body)).await.status
+    };
+    let first = api.token(&client).await;
+    assert_eq!(revoke(&first, "broken").await, StatusCode::CREATED);
+    api.sql("UPDATE idempotency SET reply = '{}' WHERE key = 'broken'").await;
+    let others = join_all((0..20).map(|_| api.token(&client))).await;
+    // Many at once, so that they are in one group.
+    let (broken, good) = tokio::join!(
+        join_all((0..20).map(|_| revoke(&first, "broken"))),
+        join_all(others.iter().map(|token| revoke(token, &token.jti))),
+    );
+    assert_eq!(broken, [StatusCode::INTERNAL_SERVER_ERROR; 20]);
+    assert_eq!(good, [StatusCode::CREATED; 20]);
+}
