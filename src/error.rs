@@ -7,6 +7,7 @@
 mod failure;
 mod rendering;
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,6 @@ pub use rendering::render;
 
 fn unpublished(error: &PublishError) -> &'static str {
     match error {
-        PublishError::Store(_) => "the database is unavailable",
         PublishError::Lost => {
             "the database has lost what was published; a new epoch is about to begin"
         }
@@ -40,6 +40,16 @@ fn unpublished(error: &PublishError) -> &'static str {
             "it took effect, and is not acknowledged: the witness cannot be written"
         }
         _ => "the deny list cannot be extended",
+    }
+}
+
+/// What failed for a whole group. Who of it has conflicted, or sent what cannot be stored, is not known.
+fn of_a_group(error: &StoreError, cause: Arc<dyn StdError + Send + Sync>) -> Failure {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Conflict | StoreError::Unstorable(_) => {
+            Failure::unavailable("the database is unavailable", 1).because(cause)
+        }
+        _ => Failure::internal(cause),
     }
 }
 
@@ -85,10 +95,11 @@ both! {
         PublishError::Store(error) => error.into(),
         _ => Failure::unavailable(unpublished(&error), 1).because(error),
     };
-    Arc<PublishError> => |error| Failure::unavailable(unpublished(&error), 1).because(error);
-    Arc<StoreError> => |error| {
-        Failure::unavailable("the database is unavailable", 1).because(error)
+    Arc<PublishError> => |error| match &*error {
+        PublishError::Store(cause) => of_a_group(cause, error.clone()),
+        _ => Failure::unavailable(unpublished(&error), 1).because(error),
     };
+    Arc<StoreError> => |error| of_a_group(&error, error.clone());
     NotTaken => |error| match error {
         NotTaken::Store(cause) => cause.into(),
         NotTaken::Busy => Failure::unavailable("too many acknowledgements at once", 1),
@@ -117,9 +128,7 @@ both! {
         }
     };
     NotRevoked => |error| match error {
-        NotRevoked::Publish(cause) => {
-            Failure::unavailable(unpublished(&cause), 1).because(cause)
-        }
+        NotRevoked::Publish(cause) => cause.into(),
         NotRevoked::TooMany => Failure::too_often(error.to_string(), SOON),
         NotRevoked::TooManyUnissued => Failure::too_often(error.to_string(), LATER),
         NotRevoked::Busy => Failure::unavailable("too many revocations are waiting", 1),
@@ -143,9 +152,7 @@ both! {
         _ => Failure::internal(error),
     };
     NotRecorded => |error| match error {
-        NotRecorded::Store(cause) => {
-            Failure::unavailable("the database is unavailable", 1).because(cause)
-        }
+        NotRecorded::Store(cause) => cause.into(),
         NotRecorded::Busy | NotRecorded::Cut | NotRecorded::NoKey => {
             Failure::unavailable("no token can be recorded at the moment", 1).because(error)
         }
@@ -210,4 +217,34 @@ both! {
     TooOften => |error| Failure::too_often(error.to_string(), error.wait());
     RequestError => |error| Failure::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
     Denial => |error| Failure::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(failure: impl Into<Failure>) -> StatusCode {
+        failure.into().status
+    }
+
+    #[test]
+    fn a_fault_of_the_database_has_one_status_whoever_shares_it() {
+        let corrupt = || StoreError::Corrupt("a row".to_owned());
+        let away = || StoreError::Unavailable(sqlx::Error::PoolTimedOut);
+        for (fault, expected) in [
+            (&corrupt as &dyn Fn() -> StoreError, StatusCode::INTERNAL_SERVER_ERROR),
+            (&away, StatusCode::SERVICE_UNAVAILABLE),
+        ] {
+            let published = || PublishError::from(fault());
+            assert_eq!(status(fault()), expected);
+            assert_eq!(status(Arc::new(fault())), expected);
+            assert_eq!(status(published()), expected);
+            assert_eq!(status(Arc::new(published())), expected);
+            assert_eq!(status(NotRecorded::from(fault())), expected);
+            assert_eq!(status(NotRevoked::from(fault())), expected);
+        }
+        // Of two who ask for the same, the group says nothing; alone, it was theirs.
+        assert_eq!(status(StoreError::Conflict), StatusCode::CONFLICT);
+        assert_eq!(status(Arc::new(StoreError::Conflict)), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }
