@@ -332,7 +332,8 @@ pub async fn mark_seen(tx: &mut Tx, id: &str, at: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Adds up what a group of mints used, one [`Use`] for each client.
+/// Adds up what a group of mints used, one [`Use`] for each client. Which was last is told by their
+/// times: another replica may have written a later one.
 ///
 /// # Errors
 /// As any statement.
@@ -352,8 +353,10 @@ pub async fn mark_used(tx: &mut Tx, uses: &[Use<'_>]) -> Result<(), StoreError> 
             row.push_bind(u.id).push_bind(u.mints).push_bind(u.at).push_bind(u.address);
         });
         query.push(
-            ") UPDATE clients SET mints = clients.mints + used.mints, last_used = used.at, \
-             last_address = used.address FROM used WHERE clients.id = used.id",
+            ") UPDATE clients SET mints = clients.mints + used.mints, \
+             last_used = CASE WHEN last_used > used.at THEN last_used ELSE used.at END, \
+             last_address = CASE WHEN last_used > used.at THEN last_address ELSE used.address END \
+             FROM used WHERE clients.id = used.id",
         );
         query.build().execute(c).await.map(drop)?;
     });

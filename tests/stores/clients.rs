@@ -160,7 +160,9 @@ async fn use_adds_up(store: &Fresh) {
     )
     .await
     .unwrap();
-    clients::mark_used(&mut tx, &[used("acme/b", 3, 9, Some("10.0.0.2"))]).await.unwrap();
+    clients::mark_used(&mut tx, &[used("acme/b", 2, 9, Some("10.0.0.2"))]).await.unwrap();
+    // Of another replica, which has written later what was earlier.
+    clients::mark_used(&mut tx, &[used("acme/b", 1, 8, Some("10.0.0.3"))]).await.unwrap();
 
     let a = clients::by_id(&mut tx, "acme/a").await.unwrap().unwrap();
     assert_eq!((a.mints, a.last_used, a.last_address), (1, Some(7), None));
