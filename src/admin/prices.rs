@@ -128,8 +128,15 @@ async fn uncovered(app: &App, list: &PriceList) -> Result<Vec<String>, StoreErro
         let after = last.as_ref().map(|row| (row.at, row.name.as_str()));
         let rows = policies::list(&mut session, Tenants::All, after, AT_ONCE).await?;
         for row in &rows {
-            let uncovered = row.terms()?.unpriced(Some(list));
-            warnings.extend(uncovered.iter().map(|why| format!("{}: {why}", row.name)));
+            match row.terms() {
+                Ok(terms) => {
+                    let uncovered = terms.unpriced(Some(list));
+                    warnings.extend(uncovered.iter().map(|why| format!("{}: {why}", row.name)));
+                }
+                Err(error) => {
+                    tracing::error!(policy = row.name, %error, "a policy cannot be read");
+                }
+            }
         }
         last = rows.into_iter().last();
         if last.is_none() {

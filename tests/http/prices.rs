@@ -368,13 +368,15 @@ async fn warnings_of_many_policies_are_counted() {
     })
     .to_string();
     // More than are read at once, some of them of one second.
-    let rows: Vec<String> = (0..450)
+    let mut rows: Vec<String> = (0..450)
         .map(|n| {
             let name = format!("acme/x{n:03}");
             let body = policy.replace("acme/x", &name);
             format!("('{name}', 1, 'ops/admin', {}, '{body}')", 1_795_000_000 + n / 7)
         })
         .collect();
+    // Of a later version, which this one cannot read.
+    rows.push("('acme/later', 1, 'ops/admin', 1795000000, '{\"later\": true}')".to_owned());
     api.sql(&format!(
         "INSERT INTO policies (name, version, author, at, body) VALUES {}",
         rows.join(",")
