@@ -22,7 +22,7 @@ use crate::{clock, random};
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// Vault's `ttl` of 0 is a token without end; looked at again all the same.
+/// Vault's `ttl` of 0 is a token without end; looked at again all the same, as is one that lasts longer.
 const ENDLESS: Duration = Duration::from_secs(24 * 3600);
 
 /// What a request to Vault carries. A new one is made whenever Vault is found again, so that a
@@ -62,7 +62,7 @@ struct Lease {
 
 impl Lease {
     fn new(token: SecretString, ttl: u64, renewable: bool) -> Self {
-        let full = if ttl == 0 { ENDLESS } else { Duration::from_secs(ttl) };
+        let full = if ttl == 0 { ENDLESS } else { lasting(ttl) };
         Self { token, expires: clock::monotonic() + full, full, renewable }
     }
 
@@ -187,6 +187,28 @@ struct Granted {
 
 impl Granted {
     fn ttl(&self) -> Duration {
-        Duration::from_secs(self.lease_duration)
+        lasting(self.lease_duration)
+    }
+}
+
+/// Whatever Vault says, there is such a moment.
+fn lasting(seconds: u64) -> Duration {
+    Duration::from_secs(seconds).min(ENDLESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_lease_is_too_long_or_too_short_to_be_reckoned_with() {
+        for ttl in [0, 1, 3600, u64::MAX] {
+            let lease = Lease::new(SecretString::from("token"), ttl, true);
+            assert!(lease.renew_in() <= ENDLESS, "{ttl}");
+            let auth =
+                Granted { client_token: String::new(), lease_duration: ttl, renewable: true };
+            assert_eq!(auth.ttl() * 2 > lease.full, ttl != 0, "{ttl}");
+            assert!(clock::monotonic().checked_add(auth.ttl()).is_some());
+        }
     }
 }
