@@ -14,6 +14,9 @@ use crate::outbox;
 use crate::rates::Rate;
 use crate::vault;
 
+/// Thirty days, in seconds.
+const MAX_KEY_LEAD: u64 = 30 * 86_400;
+
 /// Settings that do not contradict each other.
 pub struct Config {
     /// Address of the API.
@@ -140,6 +143,9 @@ impl Settings {
         };
         if self.listen == self.ops_listen && self.listen.port() != 0 {
             wrong.push("SCRIP_LISTEN and SCRIP_OPS_LISTEN are the same address".into());
+        }
+        if self.key_lead > MAX_KEY_LEAD {
+            wrong.push(format!("SCRIP_KEY_LEAD is {MAX_KEY_LEAD} seconds at most"));
         }
         if !(1..=60).contains(&self.heartbeat) {
             wrong.push("SCRIP_HEARTBEAT is 1 to 60 seconds".into());

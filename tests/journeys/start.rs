@@ -64,6 +64,19 @@ async fn a_webhook_that_could_not_be_trusted_is_refused_by_name_and_not_repeated
 }
 
 #[tokio::test]
+async fn a_key_lead_that_no_key_could_wait_for_is_refused() {
+    for lead in ["2592001", "18446744073709551615"] {
+        let installation = Installation::on_sqlite().set("SCRIP_KEY_LEAD", lead);
+        let mut refused = Process::start(installation.command(&["serve"]));
+        assert!(!refused.exit().await.success());
+        assert!(
+            refused.stderr().contains("SCRIP_KEY_LEAD is 2592000 seconds at most"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn without_a_bootstrap_the_service_refuses_and_names_the_command() {
     let installation = Installation::on_sqlite();
     let mut refused = Process::start(installation.command(&["serve"]));
