@@ -170,10 +170,11 @@ pub async fn show(
     let client = existing(&mut session, &id).await?;
     let rows = credentials::of_client(&mut session, id.as_str()).await?;
     let outlook = Outlook::of_one(&mut session, &client).await?;
+    let now_ms = store::now_ms(&mut session, clock::now_ms()).await?;
     drop(session);
     let in_vault = credential::in_vault(&app, &client, &id).await.ok();
     let versions = credential::known(&client, &rows, in_vault.as_ref());
-    Ok(Json(show_one(&client, &outlook, versions.as_ref(), clock::now_ms())))
+    Ok(Json(show_one(&client, &outlook, versions.as_ref(), now_ms)))
 }
 
 /// `PATCH /v1/clients/{tenant}/{name}`: 200. `"revoke": true` kills every token issued so far, in
@@ -268,9 +269,9 @@ pub async fn rotate(
     let client = existing(&mut session, &id).await?;
     may_touch(&app, &change, &mut session, &client).await?;
     drop(session);
-
     to_the_end(&app, replace(app.clone(), change, id, rotation, client)).await
 }
+
 /// Vault first. A process that dies in between leaves a new version that is good beside the old
 /// one, and the same call rotates again; the other way round it would end the only secret that
 /// there is. Two calls with one Idempotency-Key at the same moment may both write: a version
@@ -380,7 +381,6 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn unknown() -> Problem {
 /// Whoever hangs up takes the handler of their request along; not what has begun to write Vault,
 /// where nothing would give up what is half done.
 async fn to_the_end(
@@ -391,6 +391,7 @@ async fn to_the_end(
     done.map_err(|error| Problem(Failure::internal(error)))?
 }
 
+fn unknown() -> Problem {
     Problem::not_found("there is no such client")
 }
 

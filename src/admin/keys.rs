@@ -18,7 +18,7 @@ use crate::router::{Arrival, RequestId};
 use crate::signer::rotation::{self, Rotated, times};
 use crate::signer::{self, Key, Purpose, State as KeyState, root};
 use crate::store::signing_keys::{self, Times};
-use crate::store::{Lock, Tx, audit};
+use crate::store::{self, Lock, Tx, audit};
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:keys";
@@ -45,7 +45,7 @@ pub async fn list(
     let mut session = app.store.read_reserved().await?;
     let mut keys = signer::keys(&mut session).await?;
     keys.sort_by_key(|key| std::cmp::Reverse((key.published, key.jwk.kid.clone())));
-    let now = clock::now_seconds();
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let items: Vec<Value> = keys.iter().map(|key| show(key, now)).collect();
     Ok(Json(json!({"items": items, "next": null})))
 }

@@ -24,7 +24,7 @@ use crate::publish::malformed;
 use crate::store::revocations::Revocation;
 use crate::store::tokens::{self, Matching, Span, Token};
 use crate::store::usage::{self, Sum};
-use crate::store::{StoreError, Tenants};
+use crate::store::{self, StoreError, Tenants};
 use crate::strict::Query;
 use denied::Denied;
 use search::Search;
@@ -62,7 +62,8 @@ pub async fn list(
     if wanted.scope.as_ref().is_some_and(|scope| !is_scope(scope)) {
         return Err(malformed("`scope` is one exact scope"));
     }
-    let now = clock::now_seconds();
+    let mut session = app.store.read_for_operator().await?;
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let search = Search {
         which: match (&wanted.client, reach.within(wanted.tenant.as_deref())) {
             (_, Tenants::Nobody) => Matching::None,
@@ -85,7 +86,6 @@ pub async fn list(
     };
     let page = Page::new(wanted.limit, wanted.after);
     let (after, limit) = (page.after_jti()?, page.limit());
-    let mut session = app.store.read_for_operator().await?;
     let (items, next) = search.page(&mut session, &reach, after, limit, now).await?;
     Ok(Json(json!({"items": items, "next": next})))
 }
@@ -110,7 +110,8 @@ pub async fn show(
     let mut session = app.store.read_for_operator().await?;
     let row = tokens::by_jti(&mut session, jti).await?;
     let row = row.filter(|row| reach.covers(Some(&row.tenant))).ok_or_else(unknown)?;
-    let (token, now) = ([Issued::read(row)?], clock::now_seconds());
+    let token = [Issued::read(row)?];
+    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let denied = Denied::read(&mut session, &token, now).await?;
     let spent = usage::sums(&mut session, &[jti]).await?.remove(&jti);
     Ok(Json(show_one(&token[0], denied.by(&token[0]), spent, &reach, now)))
