@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::policy::Policy;
 use crate::rates::{Failures, TooOften};
 use crate::secret::{self, DigestKey};
+use crate::store::clients::Client;
 use crate::store::credentials::Credential;
 use crate::store::{Session, StoreError, policies};
 use crate::vault::{MasterCredentials, Proof, Version, Versions};
@@ -162,25 +163,27 @@ async fn prove(
     failures: &Failures,
     register: &Register,
 ) -> Result<Proved, Unproved> {
-    let proved = match &presented {
-        Some(presented) => {
-            failures.may_try(&presented.client, address, arrival)?;
-            look_up(app, presented, address, arrival, register).await
-        }
-        None => Ok(None),
+    let is_away = || app.vault.as_ref().is_some_and(MasterCredentials::is_away);
+    let Some(presented) = presented else {
+        let why = if is_away() { Unproved::Away } else { Unproved::Wrong };
+        return Err(app.doorkeeper.refuse(arrival, why).await);
     };
-    let is_away = app.vault.as_ref().is_some_and(MasterCredentials::is_away);
-    let why = match proved {
-        Ok(Some(proved)) => return Ok(proved),
-        Ok(None) | Err(Unproved::PastDue(_)) if is_away => Unproved::Away,
-        Ok(None) | Err(Unproved::PastDue(_)) => {
-            if let Some(presented) = &presented {
-                failures.note(&presented.client, address, arrival);
-            }
-            proved.err().unwrap_or(Unproved::Wrong)
+    failures.may_try(&presented.client, address, arrival)?;
+    let why = match look_up(app, &presented, address, arrival, failures, register).await {
+        // As many may have failed meanwhile as there may be.
+        Ok(proved) => match failures.may_try(&presented.client, address, arrival) {
+            Ok(()) => return Ok(proved),
+            Err(too_often) => Unproved::TooOften(too_often),
+        },
+        Err(Unproved::Wrong | Unproved::PastDue(_) | Unproved::Away) if is_away() => Unproved::Away,
+        Err(why @ (Unproved::Wrong | Unproved::PastDue(_))) => {
+            let noted = failures.note(&presented.client, address, arrival);
+            noted.map_or_else(Unproved::TooOften, |()| why)
         }
-        // As late as for a client that does not exist.
-        Err(Unproved::Away) => Unproved::Away,
+        Err(Unproved::Away) => {
+            let noted = failures.note_unjudged(&presented.client, address, arrival);
+            noted.map_or_else(Unproved::TooOften, |()| Unproved::Away)
+        }
         Err(why) => return Err(why),
     };
     Err(app.doorkeeper.refuse(arrival, why).await)
@@ -208,18 +211,19 @@ pub async fn policy_of(
     policies::of_client(session, client.as_str()).await?.map(|row| row.terms()).transpose()
 }
 
-/// The client, if the secret is a good version's. Unknown clients take the same path: the same
-/// reading and one comparison.
+/// The client, if the secret is a good version's. Whoever does not exist, is disabled or has another
+/// secret takes the same path: the same reading, one comparison, one question to Vault.
 async fn look_up(
     app: &App,
     presented: &Presented,
     address: IpAddr,
     arrival: Instant,
+    failures: &Failures,
     register: &Register,
-) -> Result<Option<Proved>, Unproved> {
-    let Ok(name) = QualifiedName::parse(&presented.client) else { return Ok(None) };
+) -> Result<Proved, Unproved> {
+    let name = QualifiedName::parse(&presented.client).map_err(|_| Unproved::Wrong)?;
     if secret::is_mistyped(presented.secret()) {
-        return Ok(None);
+        return Err(Unproved::Wrong);
     }
     let entry = register.find(&name).await?;
 
@@ -231,34 +235,47 @@ async fn look_up(
     let versions = entry.as_ref().map_or(&[][..], |entry| &entry.credentials);
     let embedded = prove_embedded(&app.digest_key, versions, overlap, &presented.secret, now);
 
-    let Some(entry) = entry else { return Ok(None) };
-    let Entry { client, credentials: versions, policy, .. } = &*entry;
-    if !client.enabled || client.deleted.is_some() {
-        return Ok(None);
-    }
-    let cred = match (client.source.as_str(), &app.vault) {
-        ("embedded", _) => embedded,
-        (_, Some(vault)) => {
+    let may_ask = |client: &Client| client.enabled && client.deleted.is_none();
+    let entry = entry.as_ref().filter(|entry| may_ask(&entry.client));
+    let is_embedded = entry.is_some_and(|entry| entry.client.source == "embedded");
+    let cred = match embedded.filter(|_| is_embedded) {
+        Some(cred) => Some(cred),
+        None => {
+            let kept_there = entry.filter(|_| !is_embedded).map(|_| &name);
             let deadline = arrival + FAILURE_TIME;
-            match vault.prove(&name, overlap, &presented.secret, now, deadline).await {
+            // Who leaves meanwhile has failed: a right secret is seldom asked about, and so is
+            // answered sooner.
+            let leaving = failures.unless_answered(&presented.client, address, arrival);
+            let proof = match (&app.vault, kept_there) {
+                (Some(vault), Some(name)) => {
+                    vault.prove(name, overlap, &presented.secret, now, deadline).await
+                }
+                (Some(vault), None) => vault.prove_nobody(now, deadline).await,
+                (None, Some(_)) => Proof::Away,
+                (None, None) => Proof::Bad,
+            };
+            leaving.answered();
+            match proof {
                 Proof::Good { version } => Some(version.to_string()),
                 Proof::Bad => None,
                 Proof::Away => return Err(Unproved::Away),
             }
         }
-        (_, None) => return Err(Unproved::Away),
     };
-    let ended = |cred: &String| versions.iter().any(|v| v.ended.is_some() && v.version == *cred);
-    let Some(cred) = cred.filter(|cred| !ended(cred)) else { return Ok(None) };
+    let (Some(entry), Some(cred)) = (entry, cred) else { return Err(Unproved::Wrong) };
+    let Entry { client, credentials: versions, policy, .. } = &**entry;
+    if versions.iter().any(|known| known.ended.is_some() && known.version == cred) {
+        return Err(Unproved::Wrong);
+    }
     if client.refused.is_some() {
         return Err(Unproved::PastDue(name));
     }
     let missing = || StoreError::Corrupt(format!("no policy {}", client.policy));
-    Ok(Some(Proved {
+    Ok(Proved {
         caller: Caller { client: name, cred, address },
         policy: policy.clone().ok_or_else(missing)?,
-        embedded: client.source == "embedded",
-    }))
+        embedded: is_embedded,
+    })
 }
 
 /// The version that `secret` belongs to, among those that are still good. Compares with each, and

@@ -161,7 +161,7 @@ impl fmt::Display for RequestId {
 /// When a request arrived, and from where.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    /// Monotonic.
+    /// Monotonic; when its body was there, where the route reads one.
     pub at: Instant,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,

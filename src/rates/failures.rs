@@ -78,15 +78,37 @@ impl Failures {
         }
     }
 
-    /// Counts a failure.
-    pub fn note(&self, client: &str, address: IpAddr, now: Instant) {
-        let mut known = self.known();
-        for (guess, pace) in guesses(client, address) {
-            known.due.charge(&guess, pace.each(), now);
-            if known.due.wait(&guess, pace, now).is_some() {
-                known.tell(guess, now);
-            }
-        }
+    /// Counts a failure; unless as many as there may be were counted while this one was looked at:
+    /// however many are under way at once, no more of them are judged.
+    ///
+    /// # Errors
+    /// [`TooOften::Failures`].
+    pub fn note(&self, client: &str, address: IpAddr, now: Instant) -> Result<(), TooOften> {
+        self.charge(guesses(client, address), now)
+    }
+
+    /// Counts what may be a failure, of which nobody can say: against the client and place alone,
+    /// because where Vault is slow it is slow for all who are right as well.
+    ///
+    /// # Errors
+    /// As [`Self::note`].
+    pub fn note_unjudged(
+        &self,
+        client: &str,
+        address: IpAddr,
+        now: Instant,
+    ) -> Result<(), TooOften> {
+        self.charge(guesses(client, address).filter(|(guess, _)| guess.client.is_some()), now)
+    }
+
+    /// Counts a failure if it is dropped before there is an answer.
+    pub fn unless_answered<'f>(
+        &'f self,
+        client: &'f str,
+        address: IpAddr,
+        now: Instant,
+    ) -> Unanswered<'f> {
+        Unanswered { failures: self, client, address, now }
     }
 
     /// Of what somebody is to be told.
@@ -98,8 +120,50 @@ impl Failures {
         self.known().untold.extend(guesses);
     }
 
+    fn charge(
+        &self,
+        guesses: impl Iterator<Item = (Guess, Pace)> + Clone,
+        now: Instant,
+    ) -> Result<(), TooOften> {
+        let mut known = self.known();
+        let waits = guesses.clone().filter_map(|(guess, pace)| known.due.wait(&guess, pace, now));
+        if let Some(wait) = waits.max() {
+            return Err(TooOften::Failures(wait).count());
+        }
+        for (guess, pace) in guesses {
+            known.due.charge(&guess, pace.each(), now);
+            if known.due.wait(&guess, pace, now).is_some() {
+                known.tell(guess, now);
+            }
+        }
+        Ok(())
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody whose secret is still being looked at.
+#[must_use]
+pub struct Unanswered<'f> {
+    failures: &'f Failures,
+    client: &'f str,
+    address: IpAddr,
+    now: Instant,
+}
+
+impl Unanswered<'_> {
+    /// What it is will be said by whoever has the answer.
+    pub fn answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        // Where there were too many, that was counted.
+        let _ = self.failures.note(self.client, self.address, self.now);
     }
 }
 
@@ -116,7 +180,7 @@ impl Known {
     }
 }
 
-fn guesses(client: &str, address: IpAddr) -> impl Iterator<Item = (Guess, Pace)> {
+fn guesses(client: &str, address: IpAddr) -> impl Iterator<Item = (Guess, Pace)> + Clone + use<> {
     let place = place(address);
     // What is no name is nobody's; only the place counts then.
     let client = QualifiedName::parse(client).ok();
@@ -157,7 +221,7 @@ mod tests {
         let (here, elsewhere) = (address("192.0.2.1"), address("192.0.2.2"));
         for _ in 0..20 {
             assert_eq!(failures.may_try("acme/billing", here, now), Ok(()));
-            failures.note("acme/billing", here, now);
+            assert_eq!(failures.note("acme/billing", here, now), Ok(()));
         }
         let refused = failures.may_try("acme/billing", here, now);
         assert_eq!(refused, Err(TooOften::Failures(Duration::from_secs(15))));
@@ -168,6 +232,33 @@ mod tests {
     }
 
     #[test]
+    fn those_under_way_at_once_are_no_more_than_those_after_each_other() {
+        let (failures, now) = (Failures::default(), clock::monotonic());
+        let here = address("192.0.2.1");
+        let tried = (0..60).filter(|_| failures.may_try("acme/billing", here, now).is_ok());
+        assert_eq!(tried.count(), 60, "none has failed yet");
+        let wait = Err(TooOften::Failures(Duration::from_secs(15)));
+        let judged: Vec<_> = (0..60).map(|_| failures.note("acme/billing", here, now)).collect();
+        assert!(
+            judged[..20].iter().all(Result::is_ok) && judged[20..].iter().all(|no| *no == wait)
+        );
+        assert_eq!(failures.may_try("acme/billing", here, now), wait, "nor is the right one");
+    }
+
+    #[test]
+    fn what_nobody_can_judge_counts_against_no_other_client_of_the_place() {
+        let (failures, now) = (Failures::default(), clock::monotonic());
+        let here = address("192.0.2.1");
+        for client in 0..100 {
+            let client = format!("acme/client-{client}");
+            let noted = (0..30).filter(|_| failures.note_unjudged(&client, here, now).is_ok());
+            assert_eq!(noted.count(), 20);
+        }
+        assert_eq!(failures.may_try("acme/billing", here, now), Ok(()));
+        assert_eq!(failures.note_unjudged("no name", here, now), Ok(()));
+    }
+
+    #[test]
     fn a_place_is_slowed_down_whatever_names_it_makes_up() {
         let (failures, now) = (Failures::default(), clock::monotonic());
         for n in 0..300 {
@@ -175,7 +266,7 @@ mod tests {
             let from = address(&format!("2001:db8:0:1::{n:x}"));
             let name = if n % 2 == 0 { format!("acme/x{n}") } else { format!("no name {n}") };
             assert_eq!(failures.may_try(&name, from, now), Ok(()), "{n}");
-            failures.note(&name, from, now);
+            assert_eq!(failures.note(&name, from, now), Ok(()));
         }
         for name in ["acme/billing", "junk", ""] {
             assert!(failures.may_try(name, address("2001:db8:0:1:ffff::"), now).is_err());
@@ -189,22 +280,22 @@ mod tests {
         let here = address("192.0.2.1");
         let told = || failures.take_untold().iter().map(Guess::place).collect::<Vec<_>>();
         for _ in 0..19 {
-            failures.note("acme/billing", here, now);
+            failures.note("acme/billing", here, now).unwrap();
         }
         assert_eq!(told(), [""; 0], "so many are no guessing");
         // On and on at the pace that is left, for an hour.
         for n in 0..240 {
-            failures.note("acme/billing", here, now + n * Duration::from_secs(15));
+            failures.note("acme/billing", here, now + n * Duration::from_secs(15)).unwrap();
         }
         assert_eq!(told(), ["192.0.2.1"]);
         let later = now + Duration::from_secs(3600);
-        failures.note("acme/billing", here, later);
+        failures.note("acme/billing", here, later).unwrap();
         assert_eq!(told(), ["192.0.2.1"]);
 
         for place in 0..200 {
             let from = address(&format!("2001:db8:0:{place:x}::7"));
             for _ in 0..20 {
-                failures.note("acme/billing", from, later);
+                failures.note("acme/billing", from, later).unwrap();
             }
         }
         let told = told();

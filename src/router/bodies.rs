@@ -66,7 +66,13 @@ pub(super) async fn whole(
         }
     };
     match read {
-        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(body) => {
+            let mut request = Request::from_parts(parts, Body::from(body));
+            // Now it has arrived. Were a failure late by its head, whoever sends the rest late would
+            // be answered as soon as there is an answer, and see how long that takes.
+            request.extensions_mut().insert(Arrival { at: clock::monotonic(), ..arrival });
+            next.run(request).await
+        }
         Err(rejection) => rejection.into_response(),
     }
 }

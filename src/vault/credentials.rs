@@ -24,6 +24,8 @@ use crate::clock;
 const MAX_CLIENTS: usize = 65_536;
 /// Clients read at once by [`MasterCredentials::refresh`].
 const PARALLEL: usize = 8;
+/// Whom Vault is asked about for the sake of those of whom it keeps nothing.
+const NOBODY: &str = "nobody/at-all";
 /// No version is good by overlap for longer, whatever a client's own overlap.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -61,7 +63,8 @@ impl MasterCredentials {
     #[must_use]
     pub fn new(vault: Vault, key: hmac::Key, ended: mpsc::Sender<Ended>) -> Self {
         let digests = Mutex::new(Digests::new(MAX_CLIENTS, clock::monotonic()));
-        Self(Arc::new(Shared { vault, key, ended, digests }))
+        let nobody = QualifiedName::parse(NOBODY).expect("a name of the right form");
+        Self(Arc::new(Shared { vault, key, ended, nobody, digests }))
     }
 
     /// Whether `presented` is a good version of the secret of `client`, at
@@ -69,7 +72,8 @@ impl MasterCredentials {
     ///
     /// Answers from memory where it can. A mismatch, and what has not been seen for long, is read
     /// again and judged anew; a read that is not over by `deadline` goes on without the caller,
-    /// and Vault counts as away.
+    /// and Vault counts as away. So it does where too many ask at once; where only this client does,
+    /// what was read a moment ago counts.
     pub async fn prove(
         &self,
         client: &QualifiedName,
@@ -91,20 +95,34 @@ impl MasterCredentials {
         if away {
             return Proof::Away;
         }
-        let refresh = shared.digests().refresh(client, clock::monotonic());
+        let asked = clock::monotonic();
+        let refresh = shared.digests().refresh(client, asked);
+        let is_spent = matches!(refresh, Refresh::Spent);
         let over = match self.running(client, refresh, now) {
-            Some(mut running) => {
-                // The sender never sends: that it is gone is the news.
-                timeout_at(deadline.into(), running.changed()).await.is_ok()
-            }
-            None => true,
+            // The sender never sends: that it is gone is the news.
+            Some(mut running) => timeout_at(deadline.into(), running.changed()).await.is_ok(),
+            None => !is_spent,
         };
         let away = self.is_away();
         if let Some(version) = judge(if away { settings.grace } else { settings.grace.max(seen) }) {
             return Proof::Good { version };
         }
-        let settled = shared.digests().entry(client).is_some_and(|entry| entry.settled);
+        // By how long it took and not by when it was over: one may have been under way already, of this
+        // client's, or of whoever is nobody too.
+        let in_time = |entry: &Entry| entry.took.is_some_and(|took| asked + took <= deadline);
+        let digests = shared.digests();
+        let settled = digests.entry(client).is_some_and(|entry| entry.settled && in_time(entry));
         if over && settled && !away { Proof::Bad } else { Proof::Away }
+    }
+
+    /// What [`Self::prove`] says of a wrong secret, for whoever Vault keeps nothing of: it is asked
+    /// about nobody, and so is as slow, as busy or as far away as for those whom it keeps.
+    pub async fn prove_nobody(&self, now: u64, deadline: Instant) -> Proof {
+        let (nobody, none) = (&self.0.nobody, SecretString::default());
+        match self.prove(nobody, Duration::ZERO, &none, now, deadline).await {
+            Proof::Good { .. } | Proof::Bad => Proof::Bad,
+            Proof::Away => Proof::Away,
+        }
     }
 
     /// Reads what Vault has of each of `clients`, at `now` in unix seconds. To be called with those
@@ -149,7 +167,7 @@ impl MasterCredentials {
         now: u64,
     ) -> Option<watch::Receiver<()>> {
         match refresh {
-            Refresh::Refused => None,
+            Refresh::Refused | Refresh::Spent => None,
             Refresh::Join(running) => Some(running),
             Refresh::Start(over, running) => {
                 let shared = Arc::clone(&self.0);
@@ -168,6 +186,7 @@ struct Shared {
     vault: Vault,
     key: hmac::Key,
     ended: mpsc::Sender<Ended>,
+    nobody: QualifiedName,
     digests: Mutex<Digests>,
 }
 
@@ -199,6 +218,7 @@ impl Shared {
         let read = self.read(client, known, now).await;
         let mut digests = self.digests();
         let Some(entry) = digests.entry_mut(client) else { return };
+        entry.took = Some(asked.elapsed());
         match read {
             Ok((versions, known)) => {
                 entry.versions = versions;
@@ -212,7 +232,8 @@ impl Shared {
             }
             // Refuses, and kills nothing: only metadata that show a version ended do.
             Err(error) => {
-                if entry.answered.is_none() || !entry.digests.is_empty() {
+                let is_news = entry.answered.is_none() || !entry.digests.is_empty();
+                if is_news && *client != self.nobody {
                     tracing::error!(%client, %error, "a master credential is refused");
                 }
                 entry.versions = Versions::default();

@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) answered: Option<Instant>,
     /// Whether it did so the last time it was asked.
     pub(super) settled: bool,
+    /// How long it was asked then.
+    pub(super) took: Option<Duration>,
     /// Closed as soon as the refresh under way is over.
     running: Option<watch::Receiver<()>>,
     allowance: Allowance,
@@ -47,8 +49,10 @@ pub(super) enum Refresh {
     Start(watch::Sender<()>, watch::Receiver<()>),
     /// One is under way.
     Join(watch::Receiver<()>),
-    /// Too many lately.
+    /// One was made less than a second ago, and too many before it.
     Refused,
+    /// Too many lately, of all clients together.
+    Spent,
 }
 
 impl Digests {
@@ -67,17 +71,19 @@ impl Digests {
 
     /// A refresh for the sake of a proof: coalesced, and rate-limited twice.
     pub(super) fn refresh(&mut self, client: &QualifiedName, now: Instant) -> Refresh {
-        if let Some(entry) = self.entries.get_mut(client) {
-            if let Some(running) = entry.running() {
-                return Refresh::Join(running);
-            }
-            if !entry.allowance.take(PER_CLIENT, now) {
-                return Refresh::Refused;
-            }
+        if let Some(running) = self.entries.get(client).and_then(Entry::running) {
+            return Refresh::Join(running);
         }
-        if !self.allowance.take(GLOBAL, now) {
+        // Looked at first, so that it is the same for whatever client.
+        if self.allowance.left(GLOBAL, now) < 1.0 {
+            return Refresh::Spent;
+        }
+        if let Some(entry) = self.entries.get_mut(client)
+            && !entry.allowance.take(PER_CLIENT, now)
+        {
             return Refresh::Refused;
         }
+        self.allowance.take(GLOBAL, now);
         self.begin(client, now)
     }
 
@@ -119,6 +125,7 @@ impl Entry {
             ended: Vec::new(),
             answered: None,
             settled: false,
+            took: None,
             running: None,
             allowance: Allowance::full(PER_CLIENT, now),
         }
@@ -169,9 +176,13 @@ impl Allowance {
         Self { left: rate.burst, at: now }
     }
 
-    fn take(&mut self, rate: Rate, now: Instant) -> bool {
+    fn left(&self, rate: Rate, now: Instant) -> f64 {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.left = (self.left + since * rate.per_second).min(rate.burst);
+        (self.left + since * rate.per_second).min(rate.burst)
+    }
+
+    fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        self.left = self.left(rate, now);
         self.at = now;
         if self.left < 1.0 {
             return false;

@@ -8,7 +8,14 @@ use serde_json::{Value, json};
 use super::api::{Api, Client, Reply, form, terms};
 use super::raw;
 use crate::harness::service::Installation;
+use crate::harness::until::until;
+use crate::harness::vault::DevVault;
+use crate::vault::proxy::{Mode, Proxy};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::future::join_all;
 use scrip::clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -87,6 +94,116 @@ async fn n41_all_failures_look_the_same_and_take_as_long() {
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
+}
+
+/// A service whose Vault can be made slow, with one client of each kind: in Vault, disabled there, with
+/// a digest, disabled, and one that there is not.
+async fn of_each_kind() -> (Api, DevVault, Proxy, [Client; 5]) {
+    let vault = DevVault::start().await;
+    let proxy = Proxy::start(&vault.admin.address).await;
+    let installation = Installation::on_sqlite().with_vault(&vault.admin).await;
+    let api = Api::on(installation.set("SCRIP_VAULT_ADDR", &proxy.address)).await;
+    api.billing().await;
+    for (id, source) in [("vaulted", "vault"), ("vaulted-off", "vault"), ("off", "embedded")] {
+        let body = json!({"id": format!("acme/{id}"), "policy": "acme/billing", "source": source});
+        let made = api.write(Method::POST, "/v1/clients", &body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    }
+    for id in ["vaulted-off", "off"] {
+        let change = json!({"enabled": false});
+        let changed = api.write(Method::PATCH, &format!("/v1/clients/acme/{id}"), &change).await;
+        assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+    }
+    let kinds = ["vaulted", "vaulted-off", "billing", "off", "nobody"];
+    let guess = |id| Client { id: format!("acme/{id}"), secret: "w".repeat(40) };
+    (api, vault, proxy, kinds.map(guess))
+}
+
+/// The head of a mint that presents this credential, and its body.
+fn mint_by_parts(client: &Client) -> (String, &'static str) {
+    let body = "grant_type=client_credentials";
+    let id: String = form_urlencoded::byte_serialize(client.id.as_bytes()).collect();
+    let basic = BASE64_STANDARD.encode(format!("{id}:{}", client.secret));
+    let head = format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n\
+         Content-Type: {FORM}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    (head, body)
+}
+
+#[tokio::test]
+async fn n41_whoever_sends_the_body_late_learns_no_more() {
+    let (api, _vault, _proxy, clients) = of_each_kind().await;
+    let answer = async |client: &Client| {
+        let (head, body) = mint_by_parts(client);
+        let mut stream = raw::connect(&api).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // As long as failures are held back, and longer.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let sent = clock::monotonic();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let status = raw::status(&raw::rest(&mut stream).await);
+        assert!(sent.elapsed() >= Duration::from_millis(250), "{}", client.id);
+        status
+    };
+    // Where Vault itself is late, on a busy machine, it is so for all of them.
+    until("none of them is told from the others", Duration::from_secs(10), async || {
+        let answered = join_all(clients.iter().map(|client| answer(client))).await;
+        (answered == [401; 5]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn n41_a_slow_vault_tells_nobody_whom_it_keeps_and_lets_nobody_guess() {
+    let (api, _vault, proxy, clients) = of_each_kind().await;
+    proxy.switch(Mode::Slow(Duration::from_millis(600)));
+    for client in &clients {
+        let sent = clock::monotonic();
+        let refused = api.mint(client, &[]).await;
+        refused.refused(503, "temporarily_unavailable");
+        assert!(sent.elapsed() >= Duration::from_millis(250), "{}", client.id);
+    }
+    for client in &clients {
+        let tried = join_all((0..24).map(|_| api.mint(client, &[]))).await;
+        let refused = tried.iter().filter(|reply| reply.status == 429).count();
+        // Of 25, with the one before; what was earned meanwhile on a busy machine.
+        assert!((3..=5).contains(&refused), "{refused}: {}", client.id);
+    }
+}
+
+#[tokio::test]
+async fn n41_requests_that_are_under_way_together_guess_no_oftener() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let guess = Client { id: client.id.clone(), secret: "a guess".to_owned() };
+    let tried = join_all((0..60).map(|_| api.mint(&guess, &[]))).await;
+    let tried = tried.iter().filter(|reply| reply.status == StatusCode::UNAUTHORIZED).count();
+    assert_eq!(tried, 20);
+    // Whoever has the secret may ask as often at once as it likes.
+    let operator = join_all((0..60).map(|_| api.mint(&api.operator, &[]))).await;
+    assert!(operator.iter().all(|reply| reply.status == StatusCode::OK));
+}
+
+#[tokio::test]
+async fn n41_whoever_hangs_up_is_in_the_audit_log_all_the_same() {
+    let api = Api::start().await;
+    api.billing().await;
+    let guess = Client { id: "acme/billing".to_owned(), secret: "w".repeat(40) };
+    let left = (0..10).map(async |_| {
+        let (head, body) = mint_by_parts(&guess);
+        let mut stream = raw::connect(&api).await;
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let answer = stream.read_u8();
+        assert!(tokio::time::timeout(Duration::from_millis(150), answer).await.is_err());
+    });
+    join_all(left).await;
+    let unproved = "SELECT count(*) FROM audit WHERE action = 'mint' AND outcome = 'unproved'";
+    until("ten guesses are on record", Duration::from_secs(10), async || {
+        (api.number(unproved).await == 10).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

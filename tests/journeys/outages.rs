@@ -66,7 +66,10 @@ async fn n126_a_sealed_vault_stops_mints_after_the_grace_and_nothing_else() {
     for client in [&known, &idle] {
         mints_again(&http, client).await;
     }
-    assert_eq!(http.mint(&unknown, &[], None).await.unwrap().status, 401);
+    until("the unknown are told so", PATIENCE, async || {
+        (http.mint(&unknown, &[], None).await.unwrap().status == 401).then_some(())
+    })
+    .await;
     assert_eq!(http.readiness().await.body["degraded"], serde_json::json!([]));
 }
 

@@ -1,11 +1,16 @@
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use scrip::clock;
 use scrip::vault::{InVault, Proof, VaultError};
+use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::{
     DAY, FIRST, Fixture, PATH, SECOND, WRONG, billing, connect, good, proxy::Proxy, settings, token,
 };
+use crate::harness::until::until;
 use crate::harness::vault::DevVault;
 
 #[tokio::test]
@@ -133,6 +138,29 @@ async fn a_crowd_of_mismatches_costs_vault_one_refresh() {
         assert_eq!(fixture.prove(WRONG).await, Proof::Bad, "the last answer counts");
     }
     assert!(reads("metadata") < 20);
+}
+
+#[tokio::test]
+async fn a_refresh_that_others_have_used_up_says_nothing_of_a_secret() {
+    let server = DevVault::start().await;
+    let fixture = connect(&server.admin, &server.admin.address);
+    server.admin.put_secret(PATH, FIRST).await;
+    assert_eq!(good(&fixture.prove(FIRST).await), Some(1));
+    server.admin.put_secret(PATH, SECOND).await;
+
+    let strangers: Vec<_> =
+        (0..300).map(|n| QualifiedName::parse(&format!("acme/stranger-{n}")).unwrap()).collect();
+    let (wrong, now) = (SecretString::from(WRONG), clock::now_seconds());
+    let deadline = clock::monotonic() + Duration::from_secs(10);
+    let flood =
+        strangers.iter().map(|name| fixture.credentials.prove(name, DAY, &wrong, now, deadline));
+    // Those before it leave nothing to ask Vault with.
+    let (_, proof) = futures_util::future::join(join_all(flood), fixture.prove(SECOND)).await;
+    assert_eq!(proof, Proof::Away);
+    until("it can be asked again", Duration::from_secs(10), async || {
+        good(&fixture.prove(SECOND).await)
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub enum Mode {
     Hang,
     /// One byte a second.
     Drip,
+    /// So much later.
+    Slow(Duration),
     /// This instead of what Vault says.
     Answer(String),
     /// A body that begins like this and never ends.
@@ -100,13 +102,16 @@ async fn carry(
                 match mode {
                     Mode::Answer(text) => return client.write_all(text.as_bytes()).await.ok(),
                     Mode::Flood(head) => return flood(&mut client, &head, &seen.flooded).await,
-                    Mode::Forward | Mode::Hang | Mode::Drip => server.write_all(bytes).await.ok()?,
+                    Mode::Forward | Mode::Hang | Mode::Drip | Mode::Slow(_) => server.write_all(bytes).await.ok()?,
                 }
             }
             read = server.read(&mut answered) => {
                 let bytes = answered.get(..read.ok().filter(|read| *read > 0)?)?;
-                let dripping = *modes.wait_for(|mode| *mode != Mode::Hang).await.ok()? == Mode::Drip;
-                if !dripping {
+                let mode = modes.wait_for(|mode| *mode != Mode::Hang).await.ok()?.clone();
+                if let Mode::Slow(delay) = mode {
+                    sleep(delay).await;
+                }
+                if mode != Mode::Drip {
                     client.write_all(bytes).await.ok()?;
                     continue;
                 }
