@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, header};
 use scrip_token::compact::{Compact, Header};
 use scrip_token::jwk::KeySet;
-use scrip_token::{Typ, VerifyingKey, limits};
+use scrip_token::{Claims, Typ, VerifyingKey, limits};
 use scrip_verify::{
     Address, Asked, DenySet, Derived, Information, Issuer, Model, Presented, Proof, Size, Trust,
     Verifier,
@@ -54,12 +54,11 @@ pub async fn operator(
     }
     match value.as_bytes().split_at_checked(scheme.len() + 1) {
         Some((_, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
-            let session = match (means, has_signed(app, token)) {
-                // What nobody here has signed is not looked up, and takes no connection from anybody.
-                (_, Some(false)) => return Err(Unproved::Token("not signed here".into())),
-                (Means::TokenOrSecret, Some(true)) => app.store.read_reserved().await?,
-                (Means::LedgersToken, Some(true)) => app.store.read().await?,
-                (_, None) | (Means::Token, _) => app.store.read_for_operator().await?,
+            let is_signed = is_ours(app, token, scope)?;
+            let session = match means {
+                Means::TokenOrSecret if is_signed => app.store.read_reserved().await?,
+                Means::LedgersToken if is_signed => app.store.read().await?,
+                _ => app.store.read_for_operator().await?,
             };
             by_token(app, token, address, scope, session).await
         }
@@ -87,11 +86,33 @@ pub async fn operator_with_either(
     }
 }
 
-/// Whether the key that a token names has signed it; `None` where that key is not here.
-fn has_signed(app: &App, token: &[u8]) -> Option<bool> {
-    let Ok(parts) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Some(false) };
-    let Ok(header) = Header::parse(&parts.header, Typ::AccessToken) else { return Some(false) };
-    app.signer.has_signed(&header.kid, parts.signing_input, &parts.signature)
+/// How far this machine's clock may be from the database's, by which tokens are judged.
+const SLACK: u64 = 60;
+
+/// Whether a key that is here has signed a token; if not, another replica's may have. Refuses whatever
+/// is found wrong without the database: neither strangers nor those who hold a token for something
+/// else, their own or a stolen one, take a connection from whoever has to revoke. All of it is judged
+/// again, by the database's clock and keys.
+fn is_ours(app: &App, token: &[u8], scope: &'static str) -> Result<bool, Unproved> {
+    let refused = |why: &str| Unproved::Token(why.to_owned());
+    let parts = Compact::parse(token, limits::MAX_TOKEN_BYTES).map_err(|_| refused("malformed"))?;
+    let header =
+        Header::parse(&parts.header, Typ::AccessToken).map_err(|_| refused("malformed"))?;
+    let is_signed = app.signer.has_signed(&header.kid, parts.signing_input, &parts.signature);
+    if is_signed == Some(false) {
+        return Err(refused("not signed here"));
+    }
+    let claims = Claims::parse(&parts.payload).map_err(|_| refused("malformed"))?;
+    if claims.aud != app.config.issuer || claims.env != OPERATOR_ENV {
+        return Err(refused("not made for this API"));
+    }
+    if claims.exp + limits::LEEWAY + SLACK <= clock::now_seconds() {
+        return Err(refused("expired"));
+    }
+    match is_signed {
+        Some(_) if !claims.scope.contains(scope) => Err(Unproved::Scope(scope)),
+        _ => Ok(is_signed.is_some()),
+    }
 }
 
 async fn by_secret(
