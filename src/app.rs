@@ -1,9 +1,11 @@
 //! What a request may use. No logic.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +57,11 @@ pub struct App {
     pub last_jwks: ArcSwapOption<Bytes>,
     /// The newest keys document, read once for all who ask for it.
     pub(crate) keys_document: Latest<Result<Option<KeysDocument>, Arc<StoreError>>>,
+    /// Versions of it that were asked for, those that there are not included.
+    pub(crate) keys_versions: Mutex<HashMap<i64, Option<KeysDocument>>>,
+    /// Places for look-ups that anybody can cause: few, so that they leave the connections of
+    /// administration, of the audit log and of upkeep to these.
+    pub(crate) strangers: Semaphore,
     /// Master credentials held in Vault, where Vault is configured.
     pub vault: Option<MasterCredentials>,
     /// Digests of embedded credentials.

@@ -4,6 +4,7 @@
 //! written by a task in groups: a flood of refusals must not slow down those who are served.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use scrip_token::{Jti, QualifiedName};
 use serde::Serialize;
@@ -11,13 +12,15 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::rates::Refusals;
-use crate::store::{Lock, Store, audit};
+use crate::store::{Lock, Store, StoreError, audit};
 use crate::{clock, random, secret};
 
 /// Most refusals that wait to be written; beyond it they are only counted.
 const MAX_WAITING: usize = 4096;
 /// Most refusals in one commit.
 const MAX_GROUP: usize = 256;
+/// What could not be written is tried again after this time.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Longest text of one event, in bytes.
 const MAX_DETAIL: usize = 8192;
 
@@ -114,10 +117,7 @@ impl Journal {
         let task = tokio::spawn(async move {
             let mut group = Vec::with_capacity(MAX_GROUP);
             while events.recv_many(&mut group, MAX_GROUP).await > 0 {
-                if let Err(error) = write(&store, &group).await {
-                    metrics::counter!("scrip_audit_lost_total").increment(group.len() as u64);
-                    tracing::error!(%error, events = group.len(), "refusals are not in the audit log");
-                }
+                keep_writing(&store, &group).await;
                 group.clear();
             }
         });
@@ -138,7 +138,28 @@ impl Journal {
     }
 }
 
-async fn write(store: &Store, events: &[audit::Event]) -> Result<(), crate::store::StoreError> {
+/// Returns when the events are written, however long the database is away: what comes meanwhile waits
+/// in the queue.
+async fn keep_writing(store: &Store, events: &[audit::Event]) {
+    let count = events.len();
+    loop {
+        match write(store, events).await {
+            // They were written when it was not known to have been.
+            Ok(()) | Err(StoreError::Conflict) => return,
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::warn!(%error, events = count, "refusals are not in the audit log yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => {
+                metrics::counter!("scrip_audit_lost_total").increment(count as u64);
+                tracing::error!(%error, events = count, "refusals are not in the audit log");
+                return;
+            }
+        }
+    }
+}
+
+async fn write(store: &Store, events: &[audit::Event]) -> Result<(), StoreError> {
     let mut tx = store.begin(Lock::Admin).await?;
     audit::insert_many(&mut tx, events).await?;
     tx.commit().await

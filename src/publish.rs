@@ -2,7 +2,7 @@
 
 pub mod feed;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -19,11 +19,14 @@ use crate::error::{Failure, Problem};
 use crate::policy::OPERATOR_SCOPES;
 use crate::receipts::Sighting;
 use crate::signer::{self, Purpose};
-use crate::store::{self, StoreError, keys_documents};
+use crate::store::keys_documents::{self, KeysDocument};
+use crate::store::{self, StoreError};
 use crate::strict::Query;
 
-/// How long the JWKS may be kept, in seconds.
+/// How long the JWKS, and a version of the keys document, may be kept, in seconds.
 const JWKS_MAX_AGE: u64 = 300;
+/// Most versions of the keys document that are remembered.
+const MOST_VERSIONS: usize = 1024;
 
 /// `GET /.well-known/jwks.json`: the keys of tokens (RFC 7517), `next` ones included. 200 with
 /// `ETag`, 304.
@@ -103,26 +106,49 @@ pub struct Which {
 /// 304, 404.
 ///
 /// # Errors
-/// 404 for a version that there is not, 503 where the database is away.
+/// 404 for a version that there is not, 503 where the database is away or too many ask for old ones.
 pub async fn keys_document(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
-    let latest = async || {
+    let (document, max_age) = match which.version {
+        // Seldom asked for: only by whoever has not followed for long.
+        Some(version) => (version_of_keys(&app, version.into()).await?, JWKS_MAX_AGE),
+        None => (latest_keys(&app).await?, 0),
+    };
+    let document = document.ok_or_else(|| Problem::not_found("there is no such version"))?;
+    Ok(cacheable(&headers, JOSE, max_age, document.jws.into_bytes()))
+}
+
+async fn latest_keys(app: &App) -> Result<Option<KeysDocument>, Arc<StoreError>> {
+    let read = async || {
         let mut session = app.store.read_reserved().await?;
         keys_documents::latest(&mut session).await.map_err(Arc::new)
     };
-    let document = match which.version {
-        // Seldom asked for: only by whoever has not followed for long.
-        Some(version) => {
-            keys_documents::version(&mut app.store.read_for_operator().await?, version.into())
-                .await?
-        }
-        None => app.keys_document.after(clock::monotonic(), latest).await?,
+    app.keys_document.after(clock::monotonic(), read).await
+}
+
+/// A version never changes: each is read once, and none that there cannot be yet.
+async fn version_of_keys(app: &App, version: i64) -> Result<Option<KeysDocument>, Problem> {
+    let known = || app.keys_versions.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(document) = known().get(&version) {
+        return Ok(document.clone());
+    }
+    let latest = latest_keys(app).await?;
+    if latest.is_none_or(|latest| latest.version < version) {
+        return Ok(None);
+    }
+    let Ok(_place) = app.strangers.try_acquire() else {
+        return Err(Problem(Failure::unavailable("too many are waiting", 1)));
     };
-    let document = document.ok_or_else(|| Problem::not_found("there is no such version"))?;
-    Ok(cacheable(&headers, JOSE, 0, document.jws.into_bytes()))
+    let document = keys_documents::version(&mut app.store.read_for_operator().await?, version).await?;
+    let mut known = known();
+    if known.len() >= MOST_VERSIONS {
+        known.clear();
+    }
+    known.insert(version, document.clone());
+    Ok(document)
 }
 
 /// A bare JWS (RFC 7515 section 9.2.1).

@@ -4,7 +4,7 @@ mod prompt;
 mod sockets;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -12,7 +12,7 @@ use axum_server::Handle;
 use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::RustlsAcceptor;
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +49,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 32 * 1024;
 /// Most followers that one process serves.
 const MAX_FOLLOWERS: u64 = 20_000;
+/// Most look-ups at once that anybody can cause without having proved anything.
+const MOST_STRANGERS: usize = 2;
 
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
@@ -201,6 +203,8 @@ impl Service {
             jwks: Latest::default(),
             last_jwks: ArcSwapOption::empty(),
             keys_document: Latest::default(),
+            keys_versions: Mutex::default(),
+            strangers: Semaphore::new(MOST_STRANGERS),
             vault,
             digest_key,
             register,

@@ -55,6 +55,11 @@ pub async fn operator(
     match value.as_bytes().split_at_checked(scheme.len() + 1) {
         Some((_, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
             let is_signed = is_ours(app, token, scope)?;
+            // What names a key that is not here, anybody can make.
+            let _place = match is_signed {
+                true => None,
+                false => Some(app.strangers.try_acquire().map_err(|_| Unproved::Crowded)?),
+            };
             let session = match means {
                 Means::TokenOrSecret if is_signed => app.store.read_reserved().await?,
                 Means::LedgersToken if is_signed => app.store.read().await?,

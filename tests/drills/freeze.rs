@@ -27,6 +27,8 @@ async fn n113_a_frozen_database_makes_nobody_wait_for_long() {
     let http = acme.http();
     let writer = Writer::new(&acme, &workload, Some(&acme.operator));
     let token = workload.token(&[]).await;
+    let first_keys = "/.well-known/scrip-keys?version=1";
+    assert_eq!(http.published(first_keys).await.status, 200);
     under_load(writer, || cluster.freeze()).await;
 
     // Now and later: 503, soon; what is out goes on; the process is alive and says what is wrong.
@@ -43,11 +45,14 @@ async fn n113_a_frozen_database_makes_nobody_wait_for_long() {
         let ready = timeout(ANSWERED, http.readiness()).await.expect("it is answered");
         assert_eq!(ready.status, 503, "{ready:?}");
         gateway.accepts(&token).await;
-        // What was not signed here needs no look at the database, and so takes no connection to it.
-        for forged in ["nothing", &forged(&token)] {
+        // What was not signed here, or not for this API, needs no look at the database, and so takes
+        // no connection to it.
+        for forged in ["nothing", &forged(&token), &token] {
             let refused = timeout(ANSWERED, http.read_with(forged, "/v1/deny/snapshot")).await;
             assert_eq!(refused.expect("it is answered").status, 401);
         }
+        // Nor does what never changes, and was asked for before.
+        assert_eq!(http.published(first_keys).await.status, 200);
     }
 
     cluster.thaw();
