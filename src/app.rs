@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Journal;
-use crate::caller::{Doorkeeper, Register};
+use crate::caller::Register;
 use crate::config::Config;
 use crate::deny::DenyList;
 use crate::deny::audience::Audience;
@@ -70,8 +70,6 @@ pub struct App {
     pub register: Register,
     /// The same, over the connections that are kept for revocation and the feed.
     pub reserved_register: Register,
-    /// Holds back failed authentications.
-    pub doorkeeper: Doorkeeper,
     /// Who may ask how often.
     pub rates: Rates,
     /// When whoever was turned away shall come back.

@@ -14,7 +14,6 @@ use axum::http::HeaderMap;
 use chrono::DateTime;
 use scrip_token::QualifiedName;
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::policy::Policy;
@@ -74,8 +73,11 @@ pub enum Unproved {
     /// Too many failures before this one, which was not looked at.
     #[error(transparent)]
     TooOften(#[from] TooOften),
-    /// Too many failures are waiting for their answer.
-    #[error("too many failed authentications at once")]
+    /// Too many failures beside this one, which was.
+    #[error(transparent)]
+    OneTooMany(TooOften),
+    /// Too many are looked up of whom nothing is known.
+    #[error("too many are waiting")]
     Crowded,
     /// The database is away.
     #[error(transparent)]
@@ -100,34 +102,14 @@ pub enum Unproved {
     Elsewhere,
 }
 
-/// Every failed authentication is answered this long after its arrival, whatever the cause.
-const FAILURE_TIME: Duration = Duration::from_millis(250);
-/// Most failures that wait for their answer at once: they leave room among the requests for those
-/// who are served.
-const MOST_WAITING: usize = 256;
-
-/// Holds failures back until they all look the same.
-pub struct Doorkeeper(Semaphore);
-
-impl Default for Doorkeeper {
-    fn default() -> Self {
-        Self(Semaphore::new(MOST_WAITING))
-    }
-}
-
-impl Doorkeeper {
-    /// Gives `why` back once it is time to answer a request that arrived at `arrival`.
-    pub(crate) async fn refuse(&self, arrival: Instant, why: Unproved) -> Unproved {
-        let Ok(_place) = self.0.try_acquire() else { return Unproved::Crowded };
-        tokio::time::sleep_until((arrival + FAILURE_TIME).into()).await;
-        why
-    }
-}
+/// Every failed authentication is answered this long after its arrival, whatever the cause. Until then
+/// Vault has time to say that it is right.
+pub(crate) const FAILURE_TIME: Duration = Duration::from_millis(250);
 
 /// Proves a client from the credential of a request to an OAuth endpoint.
 ///
 /// # Errors
-/// [`Unproved`]; a wrong credential after 250 ms, unless there were too many before it.
+/// [`Unproved`].
 pub async fn authenticate(
     app: &App,
     headers: &HeaderMap,
@@ -165,28 +147,23 @@ async fn prove(
 ) -> Result<Proved, Unproved> {
     let is_away = || app.vault.as_ref().is_some_and(MasterCredentials::is_away);
     let Some(presented) = presented else {
-        let why = if is_away() { Unproved::Away } else { Unproved::Wrong };
-        return Err(app.doorkeeper.refuse(arrival, why).await);
+        return Err(if is_away() { Unproved::Away } else { Unproved::Wrong });
     };
-    failures.may_try(&presented.client, address, arrival)?;
-    let why = match look_up(app, &presented, address, arrival, failures, register).await {
-        // As many may have failed meanwhile as there may be.
-        Ok(proved) => match failures.may_try(&presented.client, address, arrival) {
-            Ok(()) => return Ok(proved),
-            Err(too_often) => Unproved::TooOften(too_often),
-        },
-        Err(Unproved::Wrong | Unproved::PastDue(_) | Unproved::Away) if is_away() => Unproved::Away,
-        Err(why @ (Unproved::Wrong | Unproved::PastDue(_))) => {
-            let noted = failures.note(&presented.client, address, arrival);
-            noted.map_or_else(Unproved::TooOften, |()| why)
+    let client = &presented.client;
+    failures.may_try(client, address, arrival)?;
+    let proved = look_up(app, &presented, address, arrival, failures, register).await;
+    // As many may have failed meanwhile as there may be.
+    let judged = match &proved {
+        Ok(_) => failures.may_try(client, address, arrival),
+        Err(Unproved::Wrong | Unproved::PastDue(_) | Unproved::Away) if is_away() => {
+            return Err(Unproved::Away);
         }
-        Err(Unproved::Away) => {
-            let noted = failures.note_unjudged(&presented.client, address, arrival);
-            noted.map_or_else(Unproved::TooOften, |()| Unproved::Away)
-        }
-        Err(why) => return Err(why),
+        Err(Unproved::Wrong | Unproved::PastDue(_)) => failures.note(client, address, arrival),
+        Err(Unproved::Away) => failures.note_unjudged(client, address, arrival),
+        Err(_) => Ok(()),
     };
-    Err(app.doorkeeper.refuse(arrival, why).await)
+    judged.map_err(Unproved::OneTooMany)?;
+    proved
 }
 
 /// The version of a policy that counts now; `None` where there is no such policy.

@@ -29,7 +29,7 @@ use crate::usage;
 use crate::vault::VaultError;
 
 pub use failure::{Failure, OAuthError, Problem};
-pub use rendering::render;
+pub use rendering::{instead_of, is_held_back, render};
 
 fn unpublished(error: &PublishError) -> &'static str {
     match error {
@@ -164,6 +164,7 @@ both! {
             failure
         }
         NotRecorded::Quota(NotHeld::Denied(denial)) => denial.into(),
+        // As late as if it had ended before it was proved.
         NotRecorded::Ended => Unproved::Wrong.into(),
         NotRecorded::KeyReused | NotRecorded::NotRepeatable => Failure::new(
             StatusCode::CONFLICT, "invalid_request", error.to_string(),
@@ -181,13 +182,16 @@ both! {
     Unproved => |error| match error {
         Unproved::Wrong | Unproved::PastDue(_) => Failure::new(
             StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed",
-        ).challenging(r#"Basic realm="scrip", charset="UTF-8""#),
+        ).challenging(r#"Basic realm="scrip", charset="UTF-8""#).held_back(),
         Unproved::Ambiguous => Failure::new(
             StatusCode::BAD_REQUEST, "invalid_request", "two ways of authenticating in one request",
         ),
-        Unproved::Away => Failure::unavailable("credentials cannot be checked at the moment", 5),
+        Unproved::Away => {
+            Failure::unavailable("credentials cannot be checked at the moment", 5).held_back()
+        }
         Unproved::TooOften(error) => error.into(),
-        Unproved::Crowded => Failure::unavailable("too many failed authentications at once", 1),
+        Unproved::OneTooMany(error) => Failure::from(error).held_back(),
+        Unproved::Crowded => Failure::unavailable("too many are waiting", 1),
         Unproved::Store(error) => error.into(),
         Unproved::Unread(Unread::Store(error)) => error.into(),
         Unproved::Unread(Unread::Busy) => Failure::unavailable("too many are waiting", 1),

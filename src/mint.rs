@@ -82,7 +82,7 @@ pub async fn mint(
         // Nobody was found wrong. These come in floods, and the audit log must not make them worse.
         Err(
             why @ (Unproved::TooOften(_)
-            | Unproved::Crowded
+            | Unproved::OneTooMany(_)
             | Unproved::Away
             | Unproved::Store(_)
             | Unproved::Unread(_)),
@@ -144,10 +144,6 @@ pub async fn mint(
         Err(why) => {
             let refused = Refused::NotRecorded(why);
             note(&app, &proved.caller, &id, Some(&request), &refused);
-            if matches!(refused, Refused::NotRecorded(NotRecorded::Ended)) {
-                // As late as if it had ended before it was proved.
-                return Err(app.doorkeeper.refuse(arrival.at, Unproved::Wrong).await.into());
-            }
             return Err(refused.into());
         }
     };

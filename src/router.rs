@@ -1,6 +1,7 @@
 //! The whole route table, with the limits of each part.
 
 mod bodies;
+mod door;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,7 +18,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use scrip_token::Jti;
-use serde_json::json;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
@@ -26,11 +26,11 @@ use tower_http::timeout::RequestBodyDeadlineLayer;
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::audit::Event;
 use crate::caller::client_address;
 use crate::error::{self, Failure, OAuthError, Problem};
 use crate::{admin, clock, introspect, mint, publish, random, receipts, revoke, usage};
 use bodies::Bodies;
+use door::Door;
 
 /// Largest form or JSON body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -53,11 +53,12 @@ pub fn routes(app: Arc<App>) -> Router {
             .layer(GlobalConcurrencyLimitLayer::new(MOST_OAUTH))
     };
     // Around whatever else limits: a place is taken by a request, not by the promise of one.
-    let bodies = Arc::new(Bodies::default());
+    let (bodies, door) = (Arc::new(Bodies::default()), Arc::new(Door::default()));
     let whole = |most| {
         ServiceBuilder::new()
             .layer(DefaultBodyLimit::max(most))
             .layer(middleware::from_fn_with_state((app.clone(), bodies.clone()), bodies::whole))
+            .layer(middleware::from_fn_with_state((app.clone(), door.clone()), door::leave))
     };
     let oauth = Router::new()
         .route("/oauth2/token", post(mint::mint))
@@ -193,15 +194,6 @@ async fn arrive(
 
     let took = at.elapsed();
     let status = response.status().as_u16();
-    // The mint notes its refusals itself, with what was asked.
-    if matches!(status, 401 | 403)
-        && route != mint::ROUTE
-        && let Some(address) = from
-    {
-        let detail = json!({"method": method.as_str(), "route": route, "status": status});
-        let event = Event::new("access", "refused").origin(address, id.to_string());
-        app.journal.note(event.detail(&detail));
-    }
     metrics::histogram!("scrip_request_seconds", "route" => route, "status" => status.to_string())
         .record(took.as_secs_f64());
     span.in_scope(|| tracing::debug!(status, ms = took.as_millis() as u64, "answered"));

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::audit::Journal;
 use crate::bootstrap::{self, BootstrapError};
-use crate::caller::{Doorkeeper, Register};
+use crate::caller::Register;
 use crate::config::Config;
 use crate::deny::audience::{KEPT, Stage};
 use crate::deny::heartbeat::Pulse;
@@ -209,7 +209,6 @@ impl Service {
             digest_key,
             register,
             reserved_register,
-            doorkeeper: Doorkeeper::default(),
             rates,
             appointments: Appointments::default(),
             journal,

@@ -20,6 +20,8 @@ pub struct Failure {
     pub(super) retry_after: Option<u64>,
     pub(super) challenge: Option<&'static str>,
     pub(super) cause: Option<Arc<dyn StdError + Send + Sync>>,
+    /// Whether it is answered as late as every failed authentication.
+    pub(super) is_held_back: bool,
 }
 
 impl Failure {
@@ -39,6 +41,7 @@ impl Failure {
             retry_after: None,
             challenge: None,
             cause: None,
+            is_held_back: false,
         }
     }
 
@@ -93,6 +96,11 @@ impl Failure {
     #[cfg(test)]
     pub(crate) fn pointer(&self) -> Option<&str> {
         self.pointer.as_deref()
+    }
+
+    pub(super) fn held_back(mut self) -> Self {
+        self.is_held_back = true;
+        self
     }
 
     pub(super) fn because(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {

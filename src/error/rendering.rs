@@ -39,6 +39,21 @@ fn unrendered(status: StatusCode, outside: Outside) -> Response {
     response
 }
 
+/// Whether an answer is to be as late as every failed authentication.
+pub fn is_held_back(response: &Response) -> bool {
+    let outside = response.extensions().get();
+    let Some(Outside::OAuth(failure) | Outside::Problem(failure)) = outside else { return false };
+    failure.is_held_back
+}
+
+/// Another failure than this answer has, in its dialect.
+pub fn instead_of(response: &Response, failure: Failure) -> Response {
+    match response.extensions().get() {
+        Some(Outside::OAuth(_)) => OAuthError(failure).into_response(),
+        _ => Problem(failure).into_response(),
+    }
+}
+
 /// Writes the body of a failure and logs it.
 pub async fn render(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default();
