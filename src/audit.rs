@@ -3,11 +3,13 @@
 //! What changes something is written in the transaction that changes it. What was only refused is
 //! written by a task in groups: a flood of refusals must not slow down those who are served.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use scrip_token::{Jti, QualifiedName};
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -85,12 +87,12 @@ impl Event {
         self
     }
 
-    /// What was asked and granted; left out where it is too long or a master credential is in it.
+    /// What was asked and granted. What is too long, or has a master credential in it, is left out
+    /// member by member; `cut` names those.
     #[must_use]
     pub fn detail(mut self, detail: &impl Serialize) -> Self {
-        let text = serde_json::to_string(detail).ok();
-        let fit = text.filter(|text| text.len() <= MAX_DETAIL && !secret::is_in(text));
-        self.0.detail = fit.unwrap_or_else(|| r#"{"cut":true}"#.to_owned());
+        let text = serde_json::to_string(detail).unwrap_or_default();
+        self.0.detail = if may_stand(&text) { text } else { cut(&text) };
         self
     }
 
@@ -100,6 +102,51 @@ impl Event {
         self.0.at_ms = now_ms;
         self.0.id = random::uuid(now_ms);
         self.0
+    }
+}
+
+fn may_stand(text: &str) -> bool {
+    text.len() <= MAX_DETAIL && !secret::is_in(text)
+}
+
+/// A detail without what must not stand in it: nobody hides what was done by how it was asked for.
+fn cut(detail: &str) -> String {
+    let Ok(Value::Object(mut members)) = serde_json::from_str(detail) else {
+        return r#"{"cut":true}"#.to_owned();
+    };
+    let mut cut = BTreeSet::new();
+    for (name, member) in &mut members {
+        if secret::is_in(&member.to_string()) {
+            cut.insert(name.clone());
+            end_before_secrets(member);
+        }
+    }
+    members.retain(|_, member| !secret::is_in(&member.to_string()));
+    loop {
+        members.insert("cut".to_owned(), json!(cut));
+        let text = Value::Object(members.clone()).to_string();
+        let others = members.iter().filter(|(name, _)| *name != "cut");
+        let longest = others.max_by_key(|(_, member)| member.to_string().len());
+        let Some((longest, _)) = longest.filter(|_| !may_stand(&text)) else { return text };
+        let longest = longest.clone();
+        members.remove(&longest);
+        cut.insert(longest);
+    }
+}
+
+/// Ends texts, and texts in lists, where a master credential begins: where it ends nobody can say.
+fn end_before_secrets(member: &mut Value) {
+    match member {
+        Value::String(text) => {
+            let kept = secret::before(text).len();
+            if kept < text.len() {
+                text.truncate(kept);
+                text.push_str("..");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(end_before_secrets),
+        // A request without a part of it would be another request.
+        _ => {}
     }
 }
 
@@ -163,4 +210,35 @@ async fn write(store: &Store, events: &[audit::Event]) -> Result<(), StoreError>
     let mut tx = store.begin(Lock::Admin).await?;
     audit::insert_many(&mut tx, events).await?;
     tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(detail: &Value) -> Value {
+        serde_json::from_str(&Event::new("mint", "granted").detail(detail).0.detail).unwrap()
+    }
+
+    #[test]
+    fn only_what_must_not_stand_there_is_cut() {
+        let whole = json!({"aud": "gw", "scope": "llm:chat", "asked": {"scope": "llm:chat"}});
+        assert_eq!(detail(&whole), whole);
+        let secret = "x scrip_mc_acme_abc y";
+        let with_secrets = json!({
+            "aud": "gw", "scope": format!("llm:chat {secret}"), "exp": 7,
+            "models": ["a", secret], "asked": {"scope": secret, "ttl": "60"}, "note": {secret: 1},
+        });
+        let expected = json!({
+            "aud": "gw", "scope": "llm:chat x ..", "exp": 7, "models": ["a", "x .."],
+            "cut": ["asked", "models", "note", "scope"],
+        });
+        assert_eq!(detail(&with_secrets), expected);
+        let long = json!({"aud": "gw", "asked": "a".repeat(5000), "granted": "g".repeat(4000)});
+        let expected = json!({"aud": "gw", "granted": "g".repeat(4000), "cut": ["asked"]});
+        assert_eq!(detail(&long), expected);
+        let longest = json!({"aud": "a".repeat(9000), "asked": "b".repeat(9001), "exp": 7});
+        assert_eq!(detail(&longest), json!({"exp": 7, "cut": ["asked", "aud"]}));
+        assert_eq!(detail(&json!(secret)), json!({"cut": true}));
+    }
 }

@@ -35,6 +35,12 @@ pub fn is_in(text: &str) -> bool {
     text.contains(PREFIX)
 }
 
+/// A text up to where a master credential begins in it.
+#[must_use]
+pub fn before(text: &str) -> &str {
+    text.find(PREFIX).map_or(text, |at| &text[..at])
+}
+
 /// Whether a name may be a secret that stands in the wrong place: one of ours, or as many letters and
 /// digits in a row as a secret of somebody else's must have, which are no word.
 #[must_use]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::service::Installation;
 use crate::harness::until::until;
-use crate::http::api::{Api, Client, Reply, form};
+use crate::http::api::{Api, Client, Reply, form, terms};
 use crate::http::raw;
 
 #[tokio::test]
@@ -132,6 +132,45 @@ async fn n74_a_huge_header_is_refused_and_kept_nowhere() {
     assert!(!api.service.process.stderr().contains("AAAAAAAA"));
     let Client { id, .. } = &api.operator;
     assert_eq!(api.read(&format!("/v1/clients/{id}")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn n75_a_refusal_is_written_once_it_can_be() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let refuses =
+        "CREATE TRIGGER refuses BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END";
+    api.sql(refuses).await;
+    api.mint(&client, &[("scope", "x")]).await.refused(400, "invalid_scope");
+    until("it could not be written", Duration::from_secs(10), async || {
+        api.service.process.stderr().contains("not in the audit log").then_some(())
+    })
+    .await;
+    api.sql("DROP TRIGGER refuses").await;
+    let refused = "SELECT count(*) FROM audit WHERE outcome = 'invalid_scope'";
+    until("it is written", Duration::from_secs(10), async || {
+        (api.number(refused).await == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_looks_like_a_secret_hides_nothing_else_from_the_audit_log() {
+    let api = Api::start().await;
+    let mut free = terms();
+    free["scopes"] = json!(["tool:*"]);
+    free["defaults"] = json!({});
+    let client = api.client("acme/free", free).await;
+    let minted = api.mint(&client, &[("scope", "tool:scrip_mc_x tool:y")]).await;
+    assert_eq!(minted.status, StatusCode::OK, "{minted:?}");
+    let jti = minted.text("jti");
+    let event = api.read(&format!("/v1/audit?jti={jti}")).await.json()["items"][0].clone();
+    let (header, claims) = api.verified(&minted.text("access_token"), "llm-gateway").await;
+    let detail = &event["detail"];
+    assert_eq!((&detail["exp"], &detail["cred"]), (&claims["exp"], &claims["cred"]), "{event}");
+    assert_eq!((&detail["aud"], &detail["kid"]), (&json!("llm-gateway"), &json!(header.kid)));
+    assert_eq!((&detail["scope"], &detail["cut"]), (&json!("tool:.."), &json!(["asked", "scope"])));
+    assert!(detail.get("asked").is_none() && !event.to_string().contains("scrip_mc_"), "{event}");
 }
 
 #[tokio::test]
