@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use scrip_token::compact::Compact;
 use scrip_token::{Claims, limits};
-use scrip_verify::{Authentic, DenySet, Information, Issuer, Trust, Verifier};
+use scrip_verify::{DenySet, Information, Issuer, Trust, Verifier};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -36,9 +36,9 @@ pub async fn introspect(
     let address = arrival.address;
     let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
     let token = token_parameter(&form)?;
-    let reply = match inspect(&app, token.as_bytes()).await? {
-        Some(authentic) if may_see(&proved, authentic.claims()) => {
-            let mut reply = serde_json::to_value(authentic.claims())
+    let reply = match inspect(&app, token.as_bytes(), Lane::Minting).await? {
+        Some(Inspected { claims, is_denied: false }) if may_see(&proved, &claims) => {
+            let mut reply = serde_json::to_value(claims)
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?;
             reply["active"] = json!(true);
             reply["token_type"] = json!("Bearer");
@@ -49,29 +49,37 @@ pub async fn introspect(
     Ok((NO_STORE, Json::<Value>(reply)).into_response())
 }
 
+/// A token of ours whose time has not passed.
+pub struct Inspected {
+    /// What it says.
+    pub claims: Claims,
+    /// Whether it was revoked.
+    pub is_denied: bool,
+}
+
 /// Checks a token of ours for whatever audience: signature, claims, times, and the deny list as
-/// the database has it now.
+/// the database has it now, read over the connections of `lane`.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn inspect(app: &App, token: &[u8]) -> Result<Option<Authentic>, StoreError> {
+pub async fn inspect(
+    app: &App,
+    token: &[u8],
+    lane: Lane,
+) -> Result<Option<Inspected>, StoreError> {
     // The audience and the environment are read before they are verified, only to be compared with
     // themselves afterwards; everything else is judged as a verifier would.
     let Ok(compact) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Ok(None) };
     let Ok(claims) = Claims::parse(&compact.payload) else { return Ok(None) };
-    let mut session = app.store.read_in(Lane::Minting).await?;
+    let mut session = app.store.read_in(lane).await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     let keys = app.token_keys(&mut session, now).await?;
     let issuer = Issuer::new(app.config.issuer.clone(), keys, DenySet::default());
     let trust = Trust::one(&issuer, Information::Followed { as_of: now, silence: 0 });
-    match Verifier::new(&claims.aud, &claims.env).authenticate(token, now, &trust) {
-        Ok(authentic) => {
-            let denied =
-                deny::is_denied(&mut session, authentic.claims(), authentic.kid(), now).await?;
-            Ok((!denied).then_some(authentic))
-        }
-        Err(_) => Ok(None),
-    }
+    let verifier = Verifier::new(&claims.aud, &claims.env);
+    let Ok(authentic) = verifier.authenticate(token, now, &trust) else { return Ok(None) };
+    let is_denied = deny::is_denied(&mut session, authentic.claims(), authentic.kid(), now).await?;
+    Ok(Some(Inspected { claims: authentic.claims().clone(), is_denied }))
 }
 
 fn may_see(Proved { caller, policy, .. }: &Proved, claims: &Claims) -> bool {

@@ -27,14 +27,14 @@ use uuid::Uuid;
 use crate::admin::{Page, rfc3339, rfc3339_ms};
 use crate::app::App;
 use crate::caller::{self, Means, Reach, operator};
-use crate::deny::PublishError;
+use crate::deny::{Position, PublishError};
 use crate::error::{Failure, OAuthError, Problem};
-use crate::introspect::inspect;
+use crate::introspect::{Inspected, inspect};
 use crate::mint::{NO_STORE, idempotency_key, read_form, token_parameter};
 use crate::receipts;
 use crate::router::{Arrival, RequestId};
-use crate::store::StoreError;
 use crate::store::revocations::{self, Revocation};
+use crate::store::{Lane, StoreError};
 use crate::strict::Query;
 use preview::preview;
 use request::{Asked, parse};
@@ -138,19 +138,22 @@ pub async fn by_token(
     let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
     let token = token_parameter(&form)?;
     // A forged token makes no entry: the signature is checked before anything else happens.
-    if let Some(authentic) = inspect(&app, token.as_bytes()).await? {
-        let claims = authentic.claims();
-        if claims.client_id != proved.caller.client {
+    match inspect(&app, token.as_bytes(), Lane::Minting).await? {
+        None => {}
+        // Whoever hears that it was revoked already hears an acknowledgement too.
+        Some(Inspected { is_denied: true, .. }) => attest(&app).await?,
+        Some(Inspected { claims, .. }) if claims.client_id != proved.caller.client => {
             let detail = "the token was issued to another client";
             let status = StatusCode::BAD_REQUEST;
             return Err(OAuthError(Failure::new(status, "unauthorized_client", detail)));
         }
-        let selector = Selector { target: Target::Jti(claims.jti), before: None };
-        let note = "revoked by its holder (RFC 7009)".to_owned();
-        let grounds = Grounds { reason: "other".to_owned(), note };
-        let (by, reach) = (proved.caller, Reach::EVERYWHERE);
-        let order = Order { by, reach, selector, grounds, id, repeat: None };
-        revoke(&app, order).await?;
+        Some(Inspected { claims, .. }) => {
+            let selector = Selector { target: Target::Jti(claims.jti), before: None };
+            let note = "revoked by its holder (RFC 7009)".to_owned();
+            let grounds = Grounds { reason: "other".to_owned(), note };
+            let (by, reach) = (proved.caller, Reach::EVERYWHERE);
+            revoke(&app, Order { by, reach, selector, grounds, id, repeat: None }).await?;
+        }
     }
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
@@ -208,6 +211,15 @@ async fn revoke(app: &App, order: Order) -> Result<Revoked, NotRevoked> {
         app.deny.witness().sync().await.map_err(PublishError::from)?;
     }
     Ok(revoked)
+}
+
+/// Returns when there is a witness of all that was published, whoever committed it.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn attest(app: &App) -> Result<(), PublishError> {
+    let row = app.deny.row(&mut app.store.read_reserved().await?).await?;
+    app.deny.acknowledge(Position::from(&row).into()).await
 }
 
 fn show_whole(row: &Revocation, enforced: Value) -> Result<Value, StoreError> {

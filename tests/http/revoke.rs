@@ -2,6 +2,7 @@
 
 mod floods;
 
+use std::fs;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -183,6 +184,23 @@ async fn n64_holders_revoke_their_own_tokens_by_rfc_7009() {
     for malformed in [&[][..], &[("token", "x"), ("token", "y")]] {
         api.form("/oauth2/revoke", &client, malformed).await.refused(400, "invalid_request");
     }
+}
+
+#[tokio::test]
+async fn n64_what_has_no_witness_is_not_acknowledged_to_its_holder_either() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let token = api.token(&client).await;
+    let obstacle = api.installation.folder.path().join("keys").join("witness-1.new");
+    fs::create_dir(&obstacle).unwrap();
+    let revoke = async || api.form("/oauth2/revoke", &client, &[("token", &token.jwt)]).await;
+    for _ in 0..2 {
+        revoke().await.refused(503, "temporarily_unavailable");
+    }
+    assert!(!api.is_active(&client, &token.jwt).await, "it took effect");
+    fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(revoke().await.status, StatusCode::OK);
+    assert_eq!(head(&api).await, 1);
 }
 
 #[tokio::test]

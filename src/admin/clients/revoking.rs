@@ -6,8 +6,10 @@ use scrip_token::deny;
 use crate::admin::Change;
 use crate::app::App;
 use crate::clock;
-use crate::deny::{Appended, Position};
+use crate::deny::Appended;
 use crate::error::Problem;
+/// Whoever hears that it was done before hears an acknowledgement too.
+pub(super) use crate::revoke::attest;
 use crate::revoke::{Draft, Grounds, Selector, Target, enact};
 use crate::store::credentials::Credential;
 use crate::store::{Lock, StoreError, Tx, installation};
@@ -77,11 +79,4 @@ pub(super) async fn acknowledge(app: &App, appended: Option<Appended>) -> Result
         app.deny.acknowledge(appended).await?;
     }
     Ok(())
-}
-
-/// Whoever hears that it was done before hears an acknowledgement too: returns when there is a witness
-/// of all that was published, whoever committed it.
-pub(super) async fn attest(app: &App) -> Result<(), Problem> {
-    let row = app.deny.row(&mut app.store.read_reserved().await?).await?;
-    Ok(app.deny.acknowledge(Position::from(&row).into()).await?)
 }
