@@ -169,7 +169,7 @@ pub async fn retire(
 }
 
 /// `DELETE /v1/ledgers/{tenant}/{name}/{instance}`: the same of another client's ledger, which has gone
-/// without a word. 204, 400, 401, 403, 404, 503.
+/// without a word. 204, 400, 401, 403 for one who may not end that client either, 404, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -180,7 +180,11 @@ pub async fn retire_of(
 ) -> Result<StatusCode, Problem> {
     let change = asked.by_operator(&app, END_SCOPE, &[]).await?;
     let client = named((tenant, name), change.reach(), || NotTaken::Unregistered.into())?;
-    let tx = app.store.begin(Lock::Operator).await?;
+    let mut tx = app.store.begin(Lock::Operator).await?;
+    // Its budgets come back, or are lost, by this.
+    if let Some(owner) = clients::by_id(&mut tx, client.as_str()).await? {
+        change.may_touch(&app, &mut tx, &owner).await?;
+    }
     end(tx, &change, &client, &instance).await
 }
 

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use super::is_json;
 use crate::app::App;
 use crate::audit::Event;
-use crate::caller::{Caller, Means, Reach, operator, policy_of};
+use crate::caller::{Caller, Means, Reach, current_policy, operator, policy_of};
 use crate::error::{Failure, Problem};
 use crate::mint::idempotency_key;
 use crate::policy::{Policy, ScopeGrant};
 use crate::router::{Arrival, RequestId};
+use crate::store::clients::Client;
 use crate::store::idempotency::{self, Used};
 use crate::store::{Session, StoreError, Tx};
 
@@ -191,5 +192,23 @@ impl Change {
         app.journal.note(event.detail(&json!(beyond)));
         let status = StatusCode::FORBIDDEN;
         Err(Problem(Failure::new(status, "insufficient-scope", beyond.to_string())))
+    }
+
+    /// Whoever can have a client's secret, switch the client on or off, delete it, give it another
+    /// policy, or end its ledgers, has what its policy grants: or whoever may do little could end the
+    /// administration.
+    ///
+    /// # Errors
+    /// 403.
+    pub async fn may_touch(
+        &self,
+        app: &App,
+        session: &mut impl Session,
+        client: &Client,
+    ) -> Result<(), Problem> {
+        match current_policy(session, &client.policy).await? {
+            Some(policy) => self.may_grant(app, session, &policy).await,
+            None => Ok(()),
+        }
     }
 }

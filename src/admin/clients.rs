@@ -206,7 +206,7 @@ pub async fn change(
     // Taking a stronger policy away is touching it too: whoever may rotate the secret of what is left
     // has it when the policy comes back.
     if amendment.policy.is_some() || amendment.enabled.is_some() {
-        may_touch(&app, &change, &mut tx, &before).await?;
+        change.may_touch(&app, &mut tx, &before).await?;
     }
     if let Some(policy) = &amendment.policy {
         may_have(&app, &change, &mut tx, &id, policy).await?;
@@ -267,7 +267,7 @@ pub async fn rotate(
         return repeated(&app, first).await;
     }
     let client = existing(&mut session, &id).await?;
-    may_touch(&app, &change, &mut session, &client).await?;
+    change.may_touch(&app, &mut session, &client).await?;
     drop(session);
     to_the_end(&app, replace(app.clone(), change, id, rotation, client)).await
 }
@@ -304,7 +304,7 @@ async fn replace(
     };
     let client = locked(&mut tx, &id, &kept).await?;
     client_warnings::lift(&mut tx, id.as_str(), &Warning::OF_AGE.map(Warning::as_str)).await?;
-    may_touch(&app, &change, &mut tx, &client).await?;
+    change.may_touch(&app, &mut tx, &client).await?;
     let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
     let (in_vault, secret) = match in_vault {
         Some(InVault { versions, secret }) => (Some(versions), secret),
@@ -363,7 +363,7 @@ pub async fn delete(
         revoking::attest(&app).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
-    may_touch(&app, &change, &mut tx, &client).await?;
+    change.may_touch(&app, &mut tx, &client).await?;
     let gone = clients::Change {
         enabled: Some(false),
         deleted: Some(now_ms / 1000),
@@ -425,20 +425,6 @@ async fn may_have(
     let policy = current_policy(session, policy.as_str()).await?;
     let policy = policy.ok_or_else(|| Problem::invalid("/policy", "there is no such policy"))?;
     change.may_grant(app, session, &policy).await
-}
-
-/// Whoever can have a client's secret, switch the client on or off, delete it, or give it another
-/// policy, has what its policy grants: or whoever may do little could end the administration.
-async fn may_touch(
-    app: &App,
-    change: &Change,
-    session: &mut impl Session,
-    client: &Client,
-) -> Result<(), Problem> {
-    match current_policy(session, &client.policy).await? {
-        Some(policy) => change.may_grant(app, session, &policy).await,
-        None => Ok(()),
-    }
 }
 
 /// Lets the next proof see what has just been written into Vault.

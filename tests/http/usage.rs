@@ -427,6 +427,14 @@ async fn nobody_waits_for_a_ledger_whose_client_is_gone(api: Api) {
     delete(&of_beta, crashed).await.problem(404, "not-found");
     delete(&api.bearer, "/v1/ledgers/acme/crashed/gw-9").await.problem(404, "not-found");
     delete(&gone.bearer, crashed).await.problem(403, "insufficient-scope");
+    // Nor whoever may end clients, and has not what this one's policy grants.
+    let lesser = json!({"audiences": ["self"], "scopes": ["scrip:clients"], "env": "scrip"});
+    let lesser = api.client("ops/lesser", lesser).await;
+    let lesser = api.token(&lesser).await.jwt;
+    for path in [crashed, "/v1/clients/acme/crashed"] {
+        let why = delete(&lesser, path).await.problem(403, "insufficient-scope");
+        assert!(why.contains("scrip:"), "{path}: {why}");
+    }
     assert_eq!(counted().await.len(), 3);
 
     for _ in 0..2 {
