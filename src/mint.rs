@@ -139,6 +139,7 @@ pub async fn mint(
             | NotRecorded::NoKey),
         ) => {
             metrics::counter!("scrip_mints_total", "outcome" => "failed").increment(1);
+            app.rates.give_back(&proved.caller.client, proved.policy.rate());
             return Err(Refused::NotRecorded(why).into());
         }
         Err(why) => {

@@ -176,13 +176,10 @@ impl Rates {
         own: Option<Rate>,
         now: Instant,
     ) -> Result<(), TooOften> {
-        if own.is_none() && self.tenant.is_none() {
+        let [own, tenant] = self.limits(client, own);
+        if own.is_none() && tenant.is_none() {
             return Ok(());
         }
-        // The rate is part of the key: a new one begins anew, and helps at once.
-        let limit = |name: &str, rate: Rate| (format!("{name} {rate}"), rate.pace());
-        let own = own.map(|rate| limit(client.as_str(), rate));
-        let tenant = self.tenant.map(|rate| limit(client.tenant(), rate));
         let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = |(key, pace): &(String, Pace)| mints.due.wait(key, *pace, now);
         if let Some(wait) = own.as_ref().and_then(wait) {
@@ -198,6 +195,26 @@ impl Rates {
             }
         }
         Ok(())
+    }
+
+    /// Takes back that a mint was counted, of which the service itself could make nothing. Where other
+    /// replicas have been told of it, they keep it.
+    pub fn give_back(&self, client: &QualifiedName, own: Option<Rate>) {
+        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, pace) in self.limits(client, own).into_iter().flatten() {
+            mints.due.give_back(key.as_str(), pace.each());
+            if let Some(cost) = mints.untold.as_mut().and_then(|untold| untold.get_mut(&key)) {
+                *cost = cost.saturating_sub(pace.each());
+            }
+        }
+    }
+
+    /// The client's and its tenant's. The rate is part of the key: a new one begins anew, and helps at
+    /// once.
+    fn limits(&self, client: &QualifiedName, own: Option<Rate>) -> [Option<(String, Pace)>; 2] {
+        let limit = |name: &str, rate: Rate| (format!("{name} {rate}"), rate.pace());
+        let own = own.map(|rate| limit(client.as_str(), rate));
+        [own, self.tenant.map(|rate| limit(client.tenant(), rate))]
     }
 }
 
@@ -270,5 +287,20 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(rates.admit(&a, "2/hour".parse().ok(), later), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_given_back_once() {
+        let (rates, now) = (rates(Some("3/hour")), clock::monotonic());
+        let (a, rate) = (name("acme/a"), "2/hour".parse().ok());
+        rates.give_back(&a, rate);
+        for _ in 0..5 {
+            assert_eq!(rates.admit(&a, rate, now), Ok(()));
+            rates.give_back(&a, rate);
+        }
+        let admitted = (0..9).filter(|_| rates.admit(&a, rate, now).is_ok()).count();
+        assert_eq!(admitted, 2);
+        assert_eq!(rates.admit(&name("acme/b"), None, now), Ok(()), "the tenant's third");
+        assert!(rates.admit(&name("acme/b"), None, now).is_err());
     }
 }

@@ -68,6 +68,17 @@ impl<K: Hash + Eq> Due<K> {
         ahead.checked_sub(pace.early).filter(|wait| !wait.is_zero())
     }
 
+    /// Takes back what `key` was charged.
+    pub(super) fn give_back<Q>(&mut self, key: &Q, cost: Duration)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some(due) = self.times.get_mut(key) {
+            *due = due.checked_sub(cost).unwrap_or(*due);
+        }
+    }
+
     /// Makes `key` earn `cost`, from `at` on or after all that it owes already.
     pub(super) fn charge<Q>(&mut self, key: &Q, cost: Duration, at: Instant)
     where

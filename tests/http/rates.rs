@@ -24,6 +24,13 @@ async fn a_client_mints_as_often_as_its_policy_says() {
     for _ in 0..5 {
         api.mint(&client, &[("scope", "x")]).await.refused(400, "invalid_scope");
     }
+    // Nor does what the service itself could not do.
+    let refuses = "CREATE TRIGGER refuses BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END";
+    api.sql(refuses).await;
+    for _ in 0..5 {
+        api.mint(&client, &[]).await.refused(503, "temporarily_unavailable");
+    }
+    api.sql("DROP TRIGGER refuses").await;
     for _ in 0..3 {
         api.token(&client).await;
     }
