@@ -21,7 +21,7 @@ use crate::rates::{Failures, TooOften};
 use crate::secret::{self, DigestKey};
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
-use crate::store::{Session, StoreError, policies};
+use crate::store::{Lane, Session, StoreError, policies};
 use crate::vault::{MasterCredentials, Proof, Version, Versions};
 
 pub use address::client_address;
@@ -106,7 +106,8 @@ pub enum Unproved {
 /// Vault has time to say that it is right.
 pub(crate) const FAILURE_TIME: Duration = Duration::from_millis(250);
 
-/// Proves a client from the credential of a request to an OAuth endpoint.
+/// Proves a client from the credential of a request to an OAuth endpoint, over the connections of
+/// `lane`.
 ///
 /// # Errors
 /// [`Unproved`].
@@ -116,9 +117,10 @@ pub async fn authenticate(
     form: &Form,
     address: IpAddr,
     arrival: Instant,
+    lane: Lane,
 ) -> Result<Proved, Unproved> {
     let presented = Presented::from_request(headers, form)?;
-    prove(app, presented, address, arrival, &app.rates.failures, &app.register).await
+    prove(app, presented, address, arrival, lane).await
 }
 
 /// Proves a client whose credential stands in a Basic header, over the connections that are kept for
@@ -132,9 +134,7 @@ pub async fn authenticate_basic(
     address: IpAddr,
     arrival: Instant,
 ) -> Result<Proved, Unproved> {
-    let presented = Presented::from_basic(headers);
-    let (failures, register) = (&app.rates.reserved_failures, &app.reserved_register);
-    prove(app, presented, address, arrival, failures, register).await
+    prove(app, Presented::from_basic(headers), address, arrival, Lane::Reserved).await
 }
 
 async fn prove(
@@ -142,9 +142,12 @@ async fn prove(
     presented: Option<Presented>,
     address: IpAddr,
     arrival: Instant,
-    failures: &Failures,
-    register: &Register,
+    lane: Lane,
 ) -> Result<Proved, Unproved> {
+    let (failures, register) = match lane {
+        Lane::Reserved => (&app.rates.reserved_failures, &app.reserved_register),
+        Lane::General | Lane::Minting => (&app.rates.failures, &app.register),
+    };
     let is_away = || app.vault.as_ref().is_some_and(MasterCredentials::is_away);
     let Some(presented) = presented else {
         return Err(if is_away() { Unproved::Away } else { Unproved::Wrong });

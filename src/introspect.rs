@@ -33,10 +33,10 @@ pub async fn introspect(
     body: Bytes,
 ) -> Result<Response, OAuthError> {
     let form = read_form(&headers, &body)?;
-    let address = arrival.address;
-    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
+    let (address, lane) = (arrival.address, Lane::Minting);
+    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at, lane).await?;
     let token = token_parameter(&form)?;
-    let reply = match inspect(&app, token.as_bytes(), Lane::Minting).await? {
+    let reply = match inspect(&app, token.as_bytes(), lane).await? {
         Some(Inspected { claims, is_denied: false }) if may_see(&proved, &claims) => {
             let mut reply = serde_json::to_value(claims)
                 .map_err(|error| StoreError::Corrupt(error.to_string()))?;
@@ -62,11 +62,7 @@ pub struct Inspected {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn inspect(
-    app: &App,
-    token: &[u8],
-    lane: Lane,
-) -> Result<Option<Inspected>, StoreError> {
+pub async fn inspect(app: &App, token: &[u8], lane: Lane) -> Result<Option<Inspected>, StoreError> {
     // The audience and the environment are read before they are verified, only to be compared with
     // themselves afterwards; everything else is judged as a verifier would.
     let Ok(compact) = Compact::parse(token, limits::MAX_TOKEN_BYTES) else { return Ok(None) };

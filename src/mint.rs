@@ -26,6 +26,7 @@ use crate::rates::TooOften;
 use crate::recorder::quotas::NotHeld;
 use crate::recorder::{NotRecorded, Order, RepeatKey};
 use crate::router::{Arrival, RequestId};
+use crate::store::Lane;
 use request::{LlmInference, MintRequest, RequestError};
 
 /// Where it is served; also the route under which its `Idempotency-Key`s are remembered.
@@ -76,8 +77,9 @@ pub async fn mint(
 
     // 2. Who asks.
     let address = arrival.address;
-    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await;
-    let proved = match proved {
+    let lane = Lane::Minting;
+    let proved = match caller::authenticate(&app, &headers, &form, address, arrival.at, lane).await
+    {
         Ok(proved) => proved,
         // Nobody was found wrong. These come in floods, and the audit log must not make them worse.
         Err(

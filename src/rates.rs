@@ -135,9 +135,9 @@ impl TooOften {
 pub struct Rates {
     tenant: Option<Rate>,
     mints: Mutex<Mints>,
-    /// Of those who authenticate at the OAuth endpoints.
+    /// Of those who authenticate to mint or to introspect.
     pub failures: Failures,
-    /// Of those who authenticate to revoke or to follow. Counted apart: whatever fails at the mint
+    /// Of those who authenticate to revoke, a token of their own too, or to follow. Counted apart: whatever fails at the mint
     /// takes nothing from whoever has to revoke.
     pub reserved_failures: Failures,
 }

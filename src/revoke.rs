@@ -134,11 +134,11 @@ pub async fn by_token(
     body: Bytes,
 ) -> Result<Response, OAuthError> {
     let form = read_form(&headers, &body)?;
-    let address = arrival.address;
-    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at).await?;
+    let (address, lane) = (arrival.address, Lane::Reserved);
+    let proved = caller::authenticate(&app, &headers, &form, address, arrival.at, lane).await?;
     let token = token_parameter(&form)?;
     // A forged token makes no entry: the signature is checked before anything else happens.
-    match inspect(&app, token.as_bytes(), Lane::Minting).await? {
+    match inspect(&app, token.as_bytes(), lane).await? {
         None => {}
         // Whoever hears that it was revoked already hears an acknowledgement too.
         Some(Inspected { is_denied: true, .. }) => attest(&app).await?,

@@ -25,7 +25,8 @@ async fn a_client_mints_as_often_as_its_policy_says() {
         api.mint(&client, &[("scope", "x")]).await.refused(400, "invalid_scope");
     }
     // Nor does what the service itself could not do.
-    let refuses = "CREATE TRIGGER refuses BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END";
+    let refuses =
+        "CREATE TRIGGER refuses BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END";
     api.sql(refuses).await;
     for _ in 0..5 {
         api.mint(&client, &[]).await.refused(503, "temporarily_unavailable");
@@ -128,6 +129,13 @@ async fn what_fails_at_the_mint_takes_nothing_from_whoever_revokes() {
         refused.refused(401, "invalid_client");
     }
     api.mint(&api.operator, &[]).await.refused(429, "temporarily_unavailable");
+    // Nor from whoever gives up a token.
+    let token = api.token(&client).await.jwt;
+    let guess_of_client = Client { id: client.id.clone(), ..guess.clone() };
+    join_all((0..20).map(|_| api.mint(&guess_of_client, &[]))).await;
+    api.mint(&client, &[]).await.refused(429, "temporarily_unavailable");
+    let given_up = api.form("/oauth2/revoke", &client, &[("token", &token)]).await;
+    assert_eq!(given_up.status, StatusCode::OK, "{given_up:?}");
     let revoked = api.revoke(json!({"client": client.id})).await;
     assert_eq!(revoked.status, StatusCode::CREATED, "{revoked:?}");
 
