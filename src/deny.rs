@@ -48,13 +48,15 @@ impl From<&Installation> for Position {
 pub struct Appended {
     /// Where the list has got to by that.
     pub position: Position,
+    /// How many revocations that were.
+    pub revocations: usize,
     /// The newest batches, in order, as they are stored.
     batches: Vec<deny_batches::Batch>,
 }
 
 impl From<Position> for Appended {
     fn from(position: Position) -> Self {
-        Self { position, batches: Vec::new() }
+        Self { position, revocations: 0, batches: Vec::new() }
     }
 }
 
@@ -179,7 +181,7 @@ impl DenyList {
             batches.push(stored);
         }
         self.witness.note_time(now);
-        Ok(Appended { position: Position::from(&row), batches })
+        Ok(Appended { position: Position::from(&row), revocations: 0, batches })
     }
 
     /// [`Self::announce`]; returns when there is a witness of it. Only then is it acknowledged.
@@ -231,7 +233,8 @@ impl DenyList {
 
     /// Wakes those who follow, once what was appended is committed; what is yet to be done before
     /// it is acknowledged is to sync the witness.
-    pub fn announce(&self, Appended { position, batches }: Appended) {
+    pub fn announce(&self, Appended { position, revocations, batches }: Appended) {
+        metrics::counter!("scrip_revocations_total").increment(revocations as u64);
         self.witness.note(&position);
         {
             let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);

@@ -153,7 +153,8 @@ pub async fn mint(
 
     // 6. Only what is on record can be signed.
     let token = app.signer.sign(&recorded)?;
-    metrics::counter!("scrip_mints_total", "outcome" => "granted").increment(1);
+    let outcome = if recorded.is_repeated() { "repeated" } else { "granted" };
+    metrics::counter!("scrip_mints_total", "outcome" => outcome).increment(1);
     app.appointments.granted(clock::monotonic());
 
     // 7. The reply says what the token says.

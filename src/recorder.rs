@@ -45,6 +45,7 @@ pub struct Recorded {
     text: String,
     kid: String,
     now: u64,
+    is_repeated: bool,
 }
 
 impl Recorded {
@@ -64,6 +65,12 @@ impl Recorded {
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
+    }
+
+    /// Whether it was on record already, for the same `Idempotency-Key`.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 
     /// Seconds that are left of its life.
@@ -354,7 +361,9 @@ impl Standing {
                             .detail(&json!({"exp": claims.exp, "kid": kid}))
                             .at(self.0.now_ms),
                     );
-                    return Ok(Settled::Recorded(Recorded { claims: *claims, text, kid, now }));
+                    let claims = *claims;
+                    let recorded = Recorded { claims, text, kid, now, is_repeated: true };
+                    return Ok(Settled::Recorded(recorded));
                 }
                 Claimed::Never(why) => return Ok(Settled::Refused(why)),
             }
@@ -372,7 +381,7 @@ impl Standing {
         if let Some(taken) = taken {
             quotas.keep(taken, &claims);
         }
-        Ok(Settled::Recorded(Recorded { claims, text, kid, now }))
+        Ok(Settled::Recorded(Recorded { claims, text, kid, now, is_repeated: false }))
     }
 
     /// Takes an `Idempotency-Key` for `jti`, or finds what it was used for.

@@ -91,7 +91,11 @@ pub async fn enact(
     }
     let appended = match entries.is_empty() {
         true => None,
-        false => Some(deny.append(tx, now_ms, &entries).await?),
+        false => {
+            let mut appended = deny.append(tx, now_ms, &entries).await?;
+            appended.revocations = drafts.len();
+            Some(appended)
+        }
     };
 
     let mut numbered: Vec<_> = drafts.into_iter().map(|draft| draft.revocation).collect();

@@ -155,9 +155,10 @@ impl Registry {
         audit::insert_many(&mut tx, &docket.events(&revoked)).await?;
         tx.commit().await?;
 
+        // Those that changed nothing about the list too.
+        appended.revocations = revoked.len();
         self.deny.announce(appended);
         self.unissued = std::mem::take(&mut docket.unissued);
-        metrics::counter!("scrip_revocations_total").increment(revoked.len() as u64);
         for revocation in &revoked {
             tracing::info!(subject = revocation.subject, by = revocation.by_whom, "revoked");
         }

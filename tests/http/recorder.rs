@@ -38,6 +38,11 @@ async fn n50_a_repeated_mint_is_one_token() {
         (outcomes.filter(|outcome| *outcome == "invalid_request").count() == 2).then_some(())
     })
     .await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let metrics = Reply::to(http.get(format!("{}/metrics", api.installation.ops_url()))).await.body;
+    let counted = |line| metrics.lines().any(|given| given == line);
+    assert!(counted(r#"scrip_mints_total{outcome="repeated"} 1"#), "{metrics}");
+
     // In another order it is the same request; from another client the key is another key.
     let ordered = [("scope", "llm:chat"), ("ttl", "60")];
     let one = repeatable(&api, &client, "key-2", &ordered).await;

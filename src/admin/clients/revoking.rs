@@ -75,7 +75,6 @@ async fn revoke(
 /// After the commit: wakes those who follow the deny list, and waits for the witness.
 pub(super) async fn acknowledge(app: &App, appended: Option<Appended>) -> Result<(), Problem> {
     if let Some(appended) = appended {
-        metrics::counter!("scrip_revocations_total").increment(1);
         app.deny.acknowledge(appended).await?;
     }
     Ok(())
