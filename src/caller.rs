@@ -146,7 +146,7 @@ async fn prove(
 ) -> Result<Proved, Unproved> {
     let (failures, register) = match lane {
         Lane::Reserved => (&app.rates.reserved_failures, &app.reserved_register),
-        Lane::General | Lane::Minting => (&app.rates.failures, &app.register),
+        _ => (&app.rates.failures, &app.register),
     };
     let is_away = || app.vault.as_ref().is_some_and(MasterCredentials::is_away);
     let Some(presented) = presented else {

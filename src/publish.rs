@@ -142,7 +142,8 @@ async fn version_of_keys(app: &App, version: i64) -> Result<Option<KeysDocument>
     let Ok(_place) = app.strangers.try_acquire() else {
         return Err(Problem(Failure::unavailable("too many are waiting", 1)));
     };
-    let document = keys_documents::version(&mut app.store.read_for_operator().await?, version).await?;
+    let document =
+        keys_documents::version(&mut app.store.read_for_operator().await?, version).await?;
     let mut known = known();
     if known.len() >= MOST_VERSIONS {
         known.clear();

@@ -16,6 +16,7 @@ use super::selector::{Found, Target};
 use super::unissued::Unissued;
 use super::{NotRevoked, ROUTE};
 use crate::audit::Event;
+use crate::caller::Caller;
 use crate::clock;
 use crate::store::idempotency::{self, Used};
 use crate::store::revocations::{self, Revocation};

@@ -2,6 +2,7 @@
 
 use super::column::{Bytes, floor};
 use super::inserts::insert;
+use super::session::heard;
 use super::{Conn, Inserts, Session, StoreError, Tx, on, push_list};
 use scrip_token::Jti;
 use scrip_token::limits::HORIZON;

@@ -149,7 +149,7 @@ async fn n41_whoever_sends_the_body_late_learns_no_more() {
     };
     // Where Vault itself is late, on a busy machine, it is so for all of them.
     until("none of them is told from the others", Duration::from_secs(10), async || {
-        let answered = join_all(clients.iter().map(|client| answer(client))).await;
+        let answered = join_all(clients.iter().map(&answer)).await;
         (answered == [401; 5]).then_some(())
     })
     .await;
