@@ -60,7 +60,10 @@ async fn attempt(files: Files, origin: Origin, held: Arc<Held>) -> bool {
         fetch_blob(&origin, manifest).await
     };
     match fetched.await {
-        Ok(snapshot) => files.write(move |disk| disk.save_snapshot(&snapshot)).await == Some(true),
+        Ok(snapshot) => {
+            let saved = files.write_within(PAUSE, move |disk| disk.save_snapshot(&snapshot));
+            saved.await == Some(true)
+        }
         Err(fault) => {
             tracing::info!(%fault, "no newer snapshot for the disk");
             false

@@ -40,18 +40,14 @@ const KEPT_EPOCHS: usize = 4;
 pub(crate) struct Disk {
     dir: PathBuf,
     _lock: File,
-    /// Held while anything of an epoch is written.
-    stored: Mutex<Stored>,
+    /// The place of the stored manifest. Held while anything of an epoch is written.
+    stored: Mutex<Option<Place>>,
+    /// The furthest place that could not be written. A manifest from there on makes up for it.
+    lost: Mutex<Option<Place>>,
 }
 
-/// Places, each of an epoch, in what is stored.
-#[derive(Debug, Default)]
-struct Stored {
-    /// That of the manifest.
-    base: Option<(Jti, u64)>,
-    /// The furthest of those that could not be written. A manifest from there on makes up for it.
-    lost: Option<(Jti, u64)>,
-}
+/// An epoch and a number in it.
+type Place = (Jti, u64);
 
 /// Why what is on disk cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +89,8 @@ impl Disk {
                 io::Error::new(io::ErrorKind::ResourceBusy, "another follower uses the directory")
             }
         })?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock, stored: Mutex::default() })
+        let (stored, lost) = (Mutex::default(), Mutex::default());
+        Ok(Self { dir: dir.to_owned(), _lock: lock, stored, lost })
     }
 
     /// The keys documents, oldest first.
@@ -159,7 +156,7 @@ impl Disk {
         };
         let place = (epoch, manifest.object().seq);
         apply(Object::Snapshot(Snapshot::new(manifest, blob)?))?;
-        self.stored().base = Some(place);
+        *self.stored() = Some(place);
         for line in read(&dir.join("batches"))?.split_inclusive('\n') {
             // A line without its end is one that a crash cut off before it counted.
             let Some((_, jws)) = line.strip_suffix('\n').and_then(|l| l.split_once(' ')) else {
@@ -195,15 +192,22 @@ impl Disk {
         let mut stored = self.stored();
         let manifest = snapshot.manifest().object();
         let place = Some((manifest.epoch, manifest.seq));
-        if place >= stored.base {
+        if place >= *stored {
             self.replace_snapshot(snapshot)
-                .inspect_err(|_| stored.lost = stored.lost.max(place))?;
-            stored.base = place;
+                .inspect_err(|_| self.lose(manifest.epoch, manifest.seq))?;
+            *stored = place;
         }
-        if stored.lost <= stored.base {
-            stored.lost = None;
+        let mut lost = self.lost();
+        if *lost <= *stored {
+            *lost = None;
         }
-        Ok(stored.lost.is_none())
+        Ok(lost.is_none())
+    }
+
+    /// Takes note that what belongs to a place was not written. Does not wait for the disk.
+    pub(crate) fn lose(&self, epoch: Jti, seq: u64) {
+        let mut lost = self.lost();
+        *lost = (*lost).max(Some((epoch, seq)));
     }
 
     fn replace_snapshot(&self, snapshot: &Snapshot) -> io::Result<()> {
@@ -228,17 +232,17 @@ impl Disk {
         let place = (manifest.epoch, manifest.seq);
         let dir = self.dir.join(manifest.epoch.to_string());
         let has_blob = dir.join(manifest.sha256.to_string()).exists();
-        if !has_blob || stored.base.is_none_or(|base| place < base) {
+        if !has_blob || stored.is_none_or(|base| place < base) {
             return Ok(());
         }
         replace(&dir, "manifest", jws.as_bytes())?;
-        stored.base = Some(place);
+        *stored = Some(place);
         Ok(())
     }
 
     /// Appends a batch; returns how many bytes of batches there are.
     pub(crate) fn append(&self, epoch: Jti, seq: u64, jws: &str) -> io::Result<u64> {
-        let mut stored = self.stored();
+        let _stored = self.stored();
         let append = || -> io::Result<u64> {
             let path = self.epoch(epoch)?.join("batches");
             let mut file =
@@ -248,7 +252,7 @@ impl Disk {
             file.sync_data()?;
             Ok(file.metadata()?.len())
         };
-        append().inspect_err(|_| stored.lost = stored.lost.max(Some((epoch, seq))))
+        append().inspect_err(|_| self.lose(epoch, seq))
     }
 
     /// Stores a sign of life, unless it counts what is not here.
@@ -265,8 +269,12 @@ impl Disk {
         replace(&self.dir, "evidence", text.as_bytes())
     }
 
-    fn stored(&self) -> MutexGuard<'_, Stored> {
+    fn stored(&self) -> MutexGuard<'_, Option<Place>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Option<Place>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn raise(&self, epoch: Jti, seq: u64) -> io::Result<()> {

@@ -1,3 +1,7 @@
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::process::Command;
+
 use scrip_feed::{Alarm, Config, Follower, State};
 
 use crate::origin::{Fault, Origin};
@@ -36,6 +40,37 @@ async fn n98_a_gateway_starts_while_the_service_is_away() {
     assert_eq!(feed.alarms().count(Alarm::Disk), 1);
     assert_eq!(feed.state(), State::Init, "n97: what does not verify is not there");
     origin.heal();
+    synced(&feed).await;
+}
+
+#[tokio::test]
+async fn n117_a_disk_that_hangs_holds_up_no_batch_and_is_made_up_for() {
+    let origin = Origin::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let kept = Config { dir: Some(dir.path().to_owned()), ..config(&origin) };
+    let (feed, reader) = Follower::start(kept.clone()).await.unwrap();
+    synced(&feed).await;
+    until(&reader, "an open stream", |_| origin.listeners() > 0).await;
+    origin.revoke(vec![revoked(1)]);
+    until(&reader, "the first batch", |view| seq(view) == 1).await;
+
+    // A pipe that is full, in the place of the batches: whoever appends to it waits for a reader.
+    let batches = dir.path().join(origin.with(|issuer| issuer.epoch.to_string())).join("batches");
+    fs::remove_file(&batches).unwrap();
+    assert!(Command::new("mkfifo").arg(&batches).status().unwrap().success());
+    let mut pipe = OpenOptions::new().read(true).write(true).open(&batches).unwrap();
+    pipe.write_all(&[b'x'; 65_536]).unwrap();
+    for n in 2..=5 {
+        origin.revoke(vec![revoked(n)]);
+        until(&reader, "a batch, whatever the disk does", |view| seq(view) == u64::from(n)).await;
+    }
+    until_alarm(&feed, Alarm::Disk).await;
+
+    pipe.read_exact(&mut [0; 65_536]).unwrap();
+    fs::remove_file(&batches).unwrap();
+    drop(pipe);
+    feed.shutdown().await;
+    let (feed, _) = Follower::start(kept).await.unwrap();
     synced(&feed).await;
 }
 

@@ -138,6 +138,9 @@ impl Intake {
                 let (epoch, seq) = (batch.object().epoch, batch.object().seq);
                 let logged =
                     self.files.write(move |disk| disk.append(epoch, seq, batch.text())).await;
+                if logged.is_none() {
+                    self.files.lose(epoch, seq);
+                }
                 if logged.is_none_or(|bytes| bytes > COMPACT_AT) {
                     self.compaction.want();
                 }
@@ -155,8 +158,13 @@ impl Intake {
                     .await;
             }
             Object::Snapshot(snapshot) => {
-                self.keyring.expect(snapshot.manifest().object().keys);
+                let manifest = snapshot.manifest().object();
+                let (epoch, seq) = (manifest.epoch, manifest.seq);
+                self.keyring.expect(manifest.keys);
                 let saved = self.files.write(move |disk| disk.save_snapshot(&snapshot)).await;
+                if saved.is_none() {
+                    self.files.lose(epoch, seq);
+                }
                 if saved != Some(true) {
                     self.compaction.want();
                 }
