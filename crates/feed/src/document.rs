@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use scrip_verify::Issuer;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::alarm::{Alarm, Alarms};
 use crate::files::Files;
@@ -17,6 +18,10 @@ use crate::view::{Published, Reader};
 const UNASKED: Duration = Duration::from_secs(3600);
 /// Most versions between the document that is trusted and the newest.
 const MAX_WALK: u64 = 1024;
+/// How long one origin may take. Ours may have a long way to go from an old pin; a mirror is anybody's,
+/// and would lead us on for as long as it likes.
+const ORIGIN: Duration = Duration::from_secs(120);
+const MIRROR: Duration = Duration::from_secs(15);
 
 /// Keeps the keys document of one issuer up to date.
 pub(crate) struct Document {
@@ -40,7 +45,14 @@ impl Source for Document {
         };
         let mut asked = Err(Fault::Silent);
         for origin in origins {
-            match self.fetch_from(&origin).await {
+            // They are for when nobody of ours is there.
+            if origin.is_mirror && asked.is_ok() {
+                break;
+            }
+            let limit = if origin.is_mirror { MIRROR } else { ORIGIN };
+            let too_long = || Fault::Transport(format!("no keys within {} s", limit.as_secs()));
+            let fetched = timeout(limit, self.fetch_from(&origin)).await;
+            match fetched.unwrap_or_else(|_| Err(too_long())) {
                 Ok(true) => return Ok(UNASKED),
                 // It may be keeping a newer one from us; the next would not.
                 Ok(false) => asked = Ok(UNASKED),
@@ -52,10 +64,10 @@ impl Source for Document {
 }
 
 impl Document {
-    /// Whether this origin had a newer one.
+    /// Whether this origin had a newer one. Where that is given up half-way, the next goes on from
+    /// there.
     async fn fetch_from(&mut self, origin: &Origin) -> Result<bool, Fault> {
         let newest = origin.keys(None).await?;
-        let before = self.keeper.held().map(|held| held.version);
         let result = match self.keeper.accept(&newest) {
             Err(KeysError::UnknownRoot { version }) => self.walk(origin, &newest, version).await?,
             result => result.map(|_| ()),
@@ -64,8 +76,9 @@ impl Document {
             self.alarms.raise(Alarm::Keys, &error);
             return Err(Fault::protocol(error));
         }
+        let published = self.held.borrow().as_ref().map(|held| held.version);
         match self.keeper.held().cloned() {
-            Some(held) if Some(held.version) != before => self.publish(held).await,
+            Some(held) if Some(held.version) != published => self.publish(held).await,
             _ => return Ok(false),
         }
         Ok(true)

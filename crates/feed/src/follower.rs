@@ -194,13 +194,15 @@ pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartErr
             base,
             http: http.clone(),
             credential: config.credential.clone(),
+            is_mirror: false,
             verifier: config.verifier.clone(),
         }),
         false => Err(StartError::Url(base.into())),
     };
     let mirror = |base: Url| match base.scheme() {
         "https" | "http" => {
-            Ok(Origin { base, http: http.clone(), credential: None, verifier: None })
+            let http = http.clone();
+            Ok(Origin { base, http, credential: None, is_mirror: true, verifier: None })
         }
         _ => Err(StartError::Url(base.into())),
     };
@@ -258,7 +260,8 @@ impl Handle {
     }
 
     /// To be called where a token names a key that is not known: fetches the keys once for all
-    /// who ask, at most every 30 seconds, and returns when that is done or need not be.
+    /// who ask, at most every 30 seconds, and returns when that is done or need not be, after 5 s in
+    /// any case.
     pub async fn refetch_keys(&self) {
         self.bell.unknown_key().await;
     }

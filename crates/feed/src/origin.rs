@@ -28,7 +28,7 @@ pub(crate) const MANIFEST: &str = "/v1/deny/snapshot";
 pub(crate) const BLOBS: &str = "/v1/deny/blobs";
 
 const CONNECT: Duration = Duration::from_secs(2);
-const REQUEST: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST: Duration = Duration::from_secs(5);
 const BLOB: Duration = Duration::from_secs(60);
 /// Largest blob that is fetched: three million tokens revoked at one time.
 const MAX_BLOB_BYTES: u64 = 64 << 20;
@@ -94,6 +94,8 @@ pub(crate) struct Origin {
     pub(crate) base: Url,
     pub(crate) http: Client,
     pub(crate) credential: Option<Credential>,
+    /// Whether it serves copies, and may be anybody.
+    pub(crate) is_mirror: bool,
     /// The name under which is acknowledged what is read there.
     pub(crate) verifier: Option<String>,
 }

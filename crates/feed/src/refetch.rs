@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Moment;
-use crate::origin::Fault;
+use crate::origin::{Fault, REQUEST};
 use crate::random::jitter;
 
 /// Time between two fetches that unknown keys cause. Whoever invents key ids must not be able to
@@ -27,13 +27,13 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// A key was met that is not known: fetches, unless that was done a moment ago, and returns
-    /// when it has been.
+    /// when it has been, or takes longer than one request may.
     pub(crate) async fn unknown_key(&self) {
         let mut answered = self.answered.clone();
         answered.mark_unchanged();
         self.unknown.notify_one();
         // An error says that nobody fetches any more, which answers the question as well.
-        let _ = answered.changed().await;
+        let _ = timeout(REQUEST, answered.changed()).await;
     }
 
     /// The feed has shown that newer keys exist.
@@ -152,6 +152,19 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(count.load(Ordering::Relaxed), before + more);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn n99_a_fetch_without_an_end_keeps_nobody_who_asks() {
+        struct Endless;
+        impl Source for Endless {
+            async fn fetch(&mut self) -> Result<Duration, Fault> {
+                std::future::pending().await
+            }
+        }
+        let (rhythm, bell) = Rhythm::new();
+        tokio::spawn(rhythm.keep(Endless));
+        timeout(2 * REQUEST, bell.unknown_key()).await.expect("it goes on without an answer");
     }
 
     #[tokio::test(start_paused = true)]

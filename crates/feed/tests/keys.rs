@@ -1,3 +1,11 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::RawQuery;
+use axum::http::StatusCode;
+use axum::routing::get;
 use scrip_feed::{Alarm, Config, Follower, KeySource, KeysAlone, State};
 use scrip_token::Typ;
 use scrip_verify::Information;
@@ -5,7 +13,7 @@ use serde_json::json;
 
 use crate::issuer::{key, sign};
 use crate::origin::{Fault, Origin, event};
-use crate::{config, follow, listening, revoked, seq, synced, until, until_alarm};
+use crate::{PATIENCE, config, follow, listening, revoked, seq, synced, until, until_alarm};
 
 const KEYS: &str = "/.well-known/scrip-keys";
 
@@ -107,6 +115,64 @@ async fn n99_askers_share_one_fetch() {
         feed.refetch_keys().await;
     }
     assert_eq!(origin.asked(KEYS), before + 1);
+}
+
+#[tokio::test]
+async fn n99_n104_a_mirror_that_leads_nowhere_holds_up_no_keys() {
+    let origin = Origin::start().await;
+    let (mirror, asked) = endless_way(&origin).await;
+    let mirrors = vec![mirror.parse().unwrap()];
+    let (feed, reader) = Follower::start(Config { mirrors, ..config(&origin) }).await.unwrap();
+    synced(&feed).await;
+    until(&reader, "an open stream", |_| origin.listeners() > 0).await;
+    let refetch = || tokio::time::timeout(PATIENCE / 3, feed.refetch_keys());
+    refetch().await.expect("the issuer has answered");
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody needs the mirror");
+
+    // The issuer is away, and comes back while the mirror is still being followed.
+    origin.fault(KEYS, Fault::Status(503));
+    origin.rotate(|issuer| {
+        issuer.token = key();
+        issuer.keys()
+    });
+    until(&reader, "the mirror is asked", |_| {
+        origin.beat();
+        asked.load(Ordering::Relaxed) > 1
+    })
+    .await;
+    refetch().await.expect("whoever asks is let go on");
+    origin.heal();
+    let kid = origin.with(|issuer| issuer.token.kid().to_owned());
+    until(&reader, "the newest keys", |view| view.issuer().keys().by_kid(&kid).is_some()).await;
+}
+
+/// A mirror that claims to be a thousand versions ahead, takes its time to say that it has none of
+/// those before, and counts who asks.
+async fn endless_way(origin: &Origin) -> (String, Arc<AtomicUsize>) {
+    let far = origin.with(|issuer| {
+        issuer.version += 1000;
+        let payload = issuer.keys_naming(&[&key()], &[&issuer.feed], &[&issuer.token]);
+        issuer.version -= 1000;
+        let payload = payload.split('.').nth(1).map(scrip_token::compact::from_base64url);
+        let payload: serde_json::Value =
+            serde_json::from_slice(&payload.flatten().unwrap()).unwrap();
+        sign(&key(), Typ::Keys, &payload)
+    });
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let newest = move |RawQuery(query): RawQuery| async move {
+        count.fetch_add(1, Ordering::Relaxed);
+        if query.is_some() {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            return Err(StatusCode::NOT_FOUND);
+        }
+        Ok(far)
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route(KEYS, get(newest));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, asked)
 }
 
 #[tokio::test]
