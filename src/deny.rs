@@ -7,6 +7,7 @@ pub mod snapshot;
 pub mod stream;
 pub mod subject;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use scrip_token::deny::{Batch, Entry, MAX_BATCH_ENTRIES, OBJECT_VERSION};
@@ -92,6 +93,8 @@ pub struct DenyList {
     signer: Arc<Signer>,
     witness: Witness,
     newest: watch::Sender<Position>,
+    /// The greatest version of a keys document that was seen, witnessed or not.
+    keys: AtomicI64,
     /// Batches that are committed, and that the publisher need not read again.
     fresh: Mutex<Vec<deny_batches::Batch>>,
 }
@@ -101,7 +104,8 @@ impl DenyList {
     #[must_use]
     pub fn new(issuer: String, signer: Arc<Signer>, witness: Witness, position: Position) -> Self {
         let newest = watch::Sender::new(position);
-        Self { issuer, signer, witness, newest, fresh: Mutex::default() }
+        let keys = AtomicI64::new(witness.known().keys);
+        Self { issuer, signer, witness, newest, keys, fresh: Mutex::default() }
     }
 
     /// The numbering row, as long as the database has all that is known to have been published.
@@ -113,6 +117,7 @@ impl DenyList {
         // Known first: what is committed in between makes the row newer, never older.
         let known = self.witness.known();
         let row = installation::read(session).await?.ok_or(PublishError::NotSetUp)?;
+        self.keys.fetch_max(row.keys_version, Ordering::AcqRel);
         let found = epoch::continuity(session, &row, &known).await?;
         (found == Continuity::Shown).then_some(row).ok_or(PublishError::Lost)
     }
@@ -193,19 +198,6 @@ impl DenyList {
         Ok(self.witness.sync().await?)
     }
 
-    /// Returns when there is a witness of what another replica has published, up to `position`.
-    /// What this one publishes itself does not wait here: whoever revoked does.
-    ///
-    /// # Errors
-    /// [`PublishError::Unwitnessed`].
-    pub async fn attest(&self, position: &Position) -> Result<(), PublishError> {
-        if self.witness.knows(position) {
-            return Ok(());
-        }
-        self.witness.note(position);
-        Ok(self.witness.sync().await?)
-    }
-
     /// Returns when there is a witness of all that the database has, keys included. To be called
     /// after the commit of whatever changes a key.
     ///
@@ -215,6 +207,9 @@ impl DenyList {
         let mut session = store.read_reserved().await?;
         let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
         let found = Testimony::read(&mut session, now).await?.ok_or(PublishError::NotSetUp)?;
+        self.keys.fetch_max(found.keys, Ordering::AcqRel);
+        // The disk may take its time: others can have the connection.
+        drop(session);
         self.witness.add(found);
         Ok(self.witness.sync().await?)
     }
@@ -265,6 +260,12 @@ impl DenyList {
     #[must_use]
     pub fn witness(&self) -> &Witness {
         &self.witness
+    }
+
+    /// The newest keys document that is known here: whatever is older may name a revoked key.
+    #[must_use]
+    pub fn keys_version(&self) -> i64 {
+        self.keys.load(Ordering::Acquire)
     }
 
     /// Follows the position.

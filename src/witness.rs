@@ -8,10 +8,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use scrip_token::{Digest, Jti};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::deny::Position;
 use crate::signer::{self, Purpose};
@@ -21,6 +24,8 @@ use crate::store::{Session, StoreError, installation};
 const MOST: u32 = 64;
 /// Largest file, in bytes: tens of thousands of revoked keys.
 const MAX_BYTES: u64 = 4 << 20;
+/// How long a write is waited for: a disk that hangs is as good as one that refuses.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +104,9 @@ pub enum WitnessError {
     /// All places are taken.
     #[error("{MOST} replicas share {0} already")]
     Full(PathBuf),
+    /// The disk neither writes nor refuses.
+    #[error("the disk does not answer")]
+    Hung,
     /// The process is ending.
     #[error("interrupted")]
     Interrupted,
@@ -162,7 +170,9 @@ impl Place {
 /// What this process knows, ahead of its file by what is being written.
 pub struct Witness {
     known: Mutex<Known>,
-    disk: Arc<tokio::sync::Mutex<Disk>>,
+    /// The change that is written.
+    written: Arc<AtomicU64>,
+    place: Arc<tokio::sync::Mutex<Place>>,
 }
 
 #[derive(Clone)]
@@ -172,20 +182,14 @@ struct Known {
     change: u64,
 }
 
-struct Disk {
-    place: Place,
-    /// The change that is written.
-    written: u64,
-}
-
 impl Witness {
     /// A witness that knows `testimony`, and has yet to write it.
     #[must_use]
     pub fn new(place: Place, testimony: Testimony) -> Self {
-        let disk = Disk { place, written: 0 };
         Self {
             known: Mutex::new(Known { testimony, change: 1 }),
-            disk: Arc::new(tokio::sync::Mutex::new(disk)),
+            written: Arc::default(),
+            place: Arc::new(tokio::sync::Mutex::new(place)),
         }
     }
 
@@ -193,13 +197,6 @@ impl Witness {
     #[must_use]
     pub fn known(&self) -> Testimony {
         self.lock().testimony.clone()
-    }
-
-    /// Whether `position` is nothing new.
-    #[must_use]
-    pub fn knows(&self, position: &Position) -> bool {
-        let known = self.lock();
-        (&known.testimony.epoch, known.testimony.seq) >= (&position.epoch, position.seq)
     }
 
     /// Takes note of a database time.
@@ -229,24 +226,34 @@ impl Witness {
         }
     }
 
-    /// Returns when all that is known by now is on disk. All who wait share a write.
+    /// Returns when all that is known by now is on disk; within 2 s in any case. All who wait share
+    /// a write.
     ///
     /// # Errors
     /// [`WitnessError`]; the next call tries again.
     pub async fn sync(&self) -> Result<(), WitnessError> {
         let wanted = self.lock().change;
+        // A disk that hangs concerns nobody who has nothing to write.
+        if self.written.load(Ordering::Acquire) >= wanted {
+            return Ok(());
+        }
+        timeout(PATIENCE, self.write(wanted)).await.unwrap_or(Err(WitnessError::Hung))
+    }
+
+    async fn write(&self, wanted: u64) -> Result<(), WitnessError> {
         // Held by the write itself: who asked may be gone before it ends.
-        let mut disk = self.disk.clone().lock_owned().await;
-        if disk.written >= wanted {
+        let place = self.place.clone().lock_owned().await;
+        if self.written.load(Ordering::Acquire) >= wanted {
             return Ok(());
         }
         let Known { testimony, change } = self.lock().clone();
+        let written = self.written.clone();
         let writing = tokio::task::spawn_blocking(move || {
-            disk.place.write(&testimony)?;
-            if disk.written == 0 {
-                disk.place.clear()?;
+            place.write(&testimony)?;
+            if written.load(Ordering::Acquire) == 0 {
+                place.clear()?;
             }
-            disk.written = change;
+            written.store(change, Ordering::Release);
             Ok(())
         });
         writing.await.unwrap_or(Err(WitnessError::Interrupted))
@@ -301,8 +308,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> WitnessError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::process::Command;
+
     use scrip_token::deny::first_head;
+
+    use super::*;
 
     fn testimony(seq: i64) -> Testimony {
         let epoch = Jti::new(1_700_000_000_000, [7; 10]);
@@ -372,6 +382,29 @@ mod tests {
         witness.sync().await.unwrap();
         drop(witness);
         assert_eq!(Place::take(&path).unwrap().1, [testimony(2)]);
+    }
+
+    #[tokio::test]
+    async fn n117_a_disk_that_hangs_is_waited_for_two_seconds_and_by_nobody_without_news() {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = Witness::new(Place::take(folder.path()).unwrap().0, testimony(1));
+        witness.sync().await.unwrap();
+        // Whoever opens it waits for somebody who reads it.
+        let pipe = folder.path().join("witness-1.new");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        witness.sync().await.expect("there is nothing new to write");
+        witness.note(&position(2));
+        let hung = timeout(3 * PATIENCE, witness.sync()).await.expect("it is given up");
+        assert!(matches!(hung, Err(WitnessError::Hung)), "{hung:?}");
+        let behind = timeout(3 * PATIENCE, witness.sync()).await.expect("so is what waits for it");
+        assert!(matches!(behind, Err(WitnessError::Hung)), "{behind:?}");
+
+        // A pipe cannot be synced: that write fails, and the next one finds a file.
+        fs::read(&pipe).unwrap();
+        fs::remove_file(&pipe).unwrap();
+        witness.sync().await.unwrap();
+        drop(witness);
+        assert_eq!(Place::take(folder.path()).unwrap().1, [testimony(2)]);
     }
 
     #[test]

@@ -76,9 +76,11 @@ pub async fn publish(
 ) {
     let (told, committed) = watch::channel(None);
     let (due, dated) = watch::channel(None);
+    let (pushed, others) = watch::channel(());
     let sent = list.follow().borrow().clone();
     let publisher =
-        Publisher { store: store.clone(), list: list.clone(), stage, pulse, every, sent };
+        Publisher { store: store.clone(), list: list.clone(), stage, pulse, pushed, every, sent };
+    let heartbeats = dated.clone();
     let publishing = async {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -97,7 +99,13 @@ pub async fn publish(
             () = listen(&store, &told) => {}
         }
     };
-    tokio::join!(publishing, beating, listening);
+    let attesting = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = attest(&store, &list, heartbeats, others) => {}
+        }
+    };
+    tokio::join!(publishing, beating, listening, attesting);
 }
 
 /// Dates a heartbeat every so many seconds. That is a commit of the database's, for which no batch
@@ -108,13 +116,31 @@ async fn beat(store: &Store, list: &DenyList, every: u64, due: &watch::Sender<Op
     loop {
         heart.tick().await;
         match Dated::now(store, list).await {
-            Ok(dated) => {
-                if let Err(error) = list.attest_keys_of(store, dated.keys).await {
-                    tracing::error!(%error, "no witness of what was published");
-                }
-                due.send_replace(Some(dated));
-            }
+            Ok(dated) => drop(due.send_replace(Some(dated))),
             Err(error) => tracing::warn!(%error, "no heartbeat"),
+        }
+    }
+}
+
+/// Keeps the witness of what others publish, and tries again what could not be written, with every
+/// heartbeat. The disk may hang: followers are worth more, and nothing that they get waits for it.
+async fn attest(
+    store: &Store,
+    list: &DenyList,
+    mut dated: watch::Receiver<Option<Dated>>,
+    mut others: watch::Receiver<()>,
+) {
+    loop {
+        let changed = tokio::select! {
+            changed = dated.changed() => changed,
+            changed = others.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+        let keys = dated.borrow_and_update().as_ref().map_or(0, |dated| dated.keys);
+        if let Err(error) = list.attest_keys_of(store, keys).await {
+            tracing::error!(%error, "no witness of what was published");
         }
     }
 }
@@ -146,6 +172,8 @@ struct Publisher {
     list: Arc<DenyList>,
     stage: Stage,
     pulse: watch::Sender<Option<Beat>>,
+    /// Tells that others' batches were published.
+    pushed: watch::Sender<()>,
     every: u64,
     sent: Position,
 }
@@ -273,11 +301,9 @@ impl Publisher {
                 (self.sent.epoch, self.sent.seq) = (row.epoch, 0);
                 continue;
             };
-            // Followers are worth more than the witness: they get what is revoked in any case.
-            if let Err(error) = self.list.attest(&last.into()).await {
-                tracing::error!(%error, "no witness of what others revoked");
-            }
+            self.list.witness().note(&last.into());
             found += self.publish(&batches);
+            self.pushed.send_replace(());
         }
     }
 }

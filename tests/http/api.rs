@@ -28,7 +28,7 @@ pub struct Api {
     pub operator: Client,
     /// The operator's access token.
     pub bearer: String,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
 }
 
 impl Api {

@@ -1,9 +1,11 @@
 //! Signs of life while revocations go on without a pause: one that is of anything else than what was
 //! sent before it makes nobody young.
 
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use scrip::admin::rfc3339;
 use scrip_token::Jti;
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use crate::harness::cli::Cli;
 use crate::harness::flood::Flood;
 use crate::harness::http::Http;
 use crate::harness::service::Installation;
+use crate::harness::until::until;
 
 /// Heartbeats, and batches, that must at least have come.
 const BEATS: u32 = 5;
@@ -128,6 +131,37 @@ async fn make_slow(api: &Api) {
     }
     let mut database = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql(SLOW_ON_POSTGRES).execute(&mut database).await.unwrap();
+}
+
+#[tokio::test]
+async fn n117_a_disk_that_hangs_under_the_witness_holds_up_no_heartbeat_and_no_batch() {
+    let api = Api::on(Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1")).await;
+    let (client, gateway) = (api.billing().await, api.verifier().await);
+    let token = api.token(&client).await;
+    let mut stream = Events::of(ask(&api, &gateway, "/v1/deny/stream", &[]).send().await.unwrap());
+    stream.named("heartbeat").await;
+    // Whoever opens it waits for somebody who reads it.
+    let pipe = api.installation.folder.path().join("keys").join("witness-1.new");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+
+    let (refused, batch) =
+        tokio::join!(api.revoke(json!({"jti": token.jti})), stream.named("batch"));
+    refused.problem(503, "temporarily-unavailable");
+    assert_eq!(payload(&batch.data)["entries"][0]["jti"], json!(token.jti));
+    for _ in 0..3 {
+        assert_eq!(seq(&stream.named("heartbeat").await.data), 1);
+    }
+    let ready = api.http.get(format!("{}/readyz", api.installation.ops_url()));
+    let ready = Reply::to(ready).await;
+    assert!(ready.json()["wrong"][0].as_str().unwrap().starts_with("witness: "), "{ready:?}");
+
+    fs::read(&pipe).unwrap();
+    fs::remove_file(&pipe).unwrap();
+    until("the witness is written", Duration::from_secs(20), async || {
+        let again = api.revoke(json!({"jti": token.jti})).await;
+        (again.status == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 async fn both() -> [Installation; 2] {

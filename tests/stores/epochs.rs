@@ -151,7 +151,8 @@ async fn a_replica_that_was_away_for_long_begins_no_epoch(fresh: &Fresh) {
     let set_up = SetUp::of(fresh).await;
     let (here, gone) = (set_up.list().await, set_up.list().await);
     set_up.revoke(&here, jti(1)).await;
-    gone.attest(&(&set_up.row().await).into()).await.unwrap();
+    gone.witness().note(&(&set_up.row().await).into());
+    gone.witness().sync().await.unwrap();
     drop(gone);
     set_up.revoke(&here, jti(2)).await;
     set_up.revoke(&here, jti(3)).await;
