@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::Journal;
-use crate::caller::Register;
+use crate::caller::{Admissions, Register};
 use crate::config::Config;
 use crate::deny::DenyList;
 use crate::deny::audience::Audience;
@@ -45,6 +45,8 @@ pub struct App {
     pub pulse: Pulse,
     /// Everybody who follows the deny list's stream.
     pub audience: Audience,
+    /// By what they were let in.
+    pub admissions: Arc<Admissions>,
     /// What verifiers acknowledge.
     pub receipts: Receipts,
     /// Who was seen to verify.

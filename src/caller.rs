@@ -1,6 +1,7 @@
 //! Who asks: proved from a master credential (Basic or form) or from a token of our own.
 
 mod address;
+mod admissions;
 mod bearer;
 mod presented;
 mod reach;
@@ -25,6 +26,7 @@ use crate::store::{Lane, Session, StoreError, policies};
 use crate::vault::{MasterCredentials, Proof, Version, Versions};
 
 pub use address::client_address;
+pub use admissions::{Admission, Admissions, Pass};
 pub use bearer::{Means, operator, operator_with_either};
 use presented::Presented;
 pub use presented::{Form, FormError};

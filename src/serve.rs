@@ -197,6 +197,7 @@ impl Service {
             deny,
             pulse,
             audience,
+            admissions: Arc::default(),
             snapshots: Snapshots::default(),
             receipts,
             sightings,

@@ -44,6 +44,8 @@ const EXCHANGE: Duration = Duration::from_secs(1);
 /// How often somebody is told of guessing.
 const TELL: Duration = Duration::from_secs(1);
 /// How often verifiers are counted.
+/// How often those who follow are looked at: whoever may do so no more is sent away this much later.
+const FOLLOWERS: Duration = Duration::from_secs(15);
 const MEASURE: Duration = Duration::from_secs(5);
 /// How often something is pruned.
 const PRUNE: Duration = Duration::from_secs(60);
@@ -80,6 +82,7 @@ pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
             every(&app, EXCHANGE, async |app| rates::exchange(&app.store, &app.rates).await),
             every(&app, TELL, async |app| rates::tell_of_guessing(&app.store, &app.rates).await),
             every(&app, refresh, look_at_credentials),
+            every(&app, FOLLOWERS, async |app| app.admissions.review(app).await),
             end_versions(&app, ended),
             usage::keep_settling(&app),
         )

@@ -12,7 +12,7 @@ use scrip_verify::{
     Verifier,
 };
 
-use super::{Caller, Operator, Unproved, authenticate_basic, policy_of};
+use super::{Caller, Operator, Pass, Unproved, authenticate_basic, policy_of};
 use crate::app::App;
 use crate::policy::OPERATOR_ENV;
 use crate::receipts::Sighting;
@@ -139,7 +139,8 @@ async fn by_secret(
         return Err(Unproved::Elsewhere);
     }
     app.sightings.note(Sighting::Use(proved.caller.client.clone()));
-    Ok(Operator::new(proved.caller, &proved.policy))
+    let pass = Pass::by_secret(&proved.caller, scope);
+    Ok(Operator::new(proved.caller, pass, &proved.policy))
 }
 
 async fn by_token(
@@ -178,7 +179,9 @@ async fn by_token(
     let policy = policy_of(&mut session, &client).await?;
     let policy = policy.filter(|policy| policy.grants(scope)).ok_or(Unproved::Scope(scope))?;
     let cred = claims.cred.clone().unwrap_or_default();
-    Ok(Operator::new(Caller { client, cred, address }, &policy))
+    let caller = Caller { client, cred, address };
+    let pass = Pass::by_token(&caller, scope, &verified, now);
+    Ok(Operator::new(caller, pass, &policy))
 }
 
 impl App {

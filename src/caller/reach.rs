@@ -3,7 +3,7 @@
 
 use scrip_token::QualifiedName;
 
-use super::{Caller, Unproved};
+use super::{Caller, Pass, Unproved};
 use crate::policy::Policy;
 use crate::store::Tenants;
 
@@ -13,12 +13,13 @@ use crate::store::Tenants;
 #[must_use]
 pub struct Operator {
     caller: Caller,
+    pass: Pass,
     reach: Reach,
 }
 
 impl Operator {
-    pub(super) fn new(caller: Caller, policy: &Policy) -> Self {
-        Self { caller, reach: Reach::of(policy) }
+    pub(super) fn new(caller: Caller, pass: Pass, policy: &Policy) -> Self {
+        Self { caller, pass, reach: Reach::of(policy) }
     }
 
     /// For what belongs to tenants: who asks, and whose things it sees and touches.
@@ -31,7 +32,18 @@ impl Operator {
     /// # Errors
     /// [`Unproved::Confined`].
     pub fn everywhere(self) -> Result<Caller, Unproved> {
-        if self.reach.is_confined() { Err(Unproved::Confined) } else { Ok(self.caller) }
+        self.to_stay().map(|(caller, _)| caller)
+    }
+
+    /// The same, for what goes on after the request: with what has to be looked at again then.
+    ///
+    /// # Errors
+    /// [`Unproved::Confined`].
+    pub fn to_stay(self) -> Result<(Caller, Pass), Unproved> {
+        if self.reach.is_confined() {
+            return Err(Unproved::Confined);
+        }
+        Ok((self.caller, self.pass))
     }
 }
 

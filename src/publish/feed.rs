@@ -12,7 +12,7 @@ pub use stream::stream;
 
 use super::malformed;
 use crate::app::App;
-use crate::caller::{Means, operator};
+use crate::caller::{Means, Pass, operator};
 use crate::error::{Failure, Problem};
 use crate::receipts::{Sighting, is_name};
 use crate::router::Arrival;
@@ -21,16 +21,22 @@ use crate::store::{Store, StoreError, deny_batches, installation};
 /// Most batches in one reply, and read at once for a stream.
 const MAX_BATCHES: u32 = 256;
 
-/// Who reads the feed, and in the name of which verifier; nobody reads it before that is on record.
-async fn follower(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<Sighting, Problem> {
+/// Who reads the feed, in the name of which verifier, and by what right; nobody reads it before that is
+/// on record.
+async fn follower(
+    app: &App,
+    headers: &HeaderMap,
+    arrival: Arrival,
+) -> Result<(Sighting, Pass), Problem> {
     let means = Means::TokenOrSecret;
     let by = operator(app, headers, arrival.address, arrival.at, "scrip:feed", means).await?;
-    let reader = Sighting::Feed(by.everywhere()?.client, verifier(headers)?);
+    let (by, pass) = by.to_stay()?;
+    let reader = Sighting::Feed(by.client, verifier(headers)?);
     if !app.sightings.record(reader.clone()).await {
         let detail = "it could not be recorded who reads the feed";
         return Err(Problem(Failure::unavailable(detail, 1)));
     }
-    Ok(reader)
+    Ok((reader, pass))
 }
 
 /// The verifier that will acknowledge what is read.

@@ -267,6 +267,51 @@ async fn a_stream_begins_with_a_heartbeat_and_resumes_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_for_whoever_may_not_follow_any_more() {
+    let api = Api::on(Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1")).await;
+    let mut streams = Vec::new();
+    for name in ["kept", "deleted", "disabled", "demoted", "confined", "rotated"] {
+        let client = api.follower(&format!("acme/{name}")).await;
+        let by_secret = ask(&api, &client, "/v1/deny/stream", &[]);
+        let token = api.token(&client).await;
+        let by_token = api.request(Method::GET, "/v1/deny/stream").bearer_auth(&token.jwt);
+        for (by, request) in [("secret", by_secret), ("token", by_token)] {
+            let mut stream = Events::of(request.send().await.unwrap());
+            assert_eq!(stream.next().await.name, "heartbeat", "{name} by its {by}");
+            streams.push((name, by, token.jti.clone(), stream));
+        }
+    }
+    let path = |name: &str| format!("/v1/clients/acme/{name}");
+    let gone = api.request(Method::DELETE, &path("deleted")).bearer_auth(&api.bearer);
+    assert_eq!(Reply::to(gone).await.status, StatusCode::NO_CONTENT);
+    api.write(Method::PATCH, &path("disabled"), &json!({"enabled": false})).await;
+    for (name, scopes, tenant) in [
+        ("demoted", json!(["scrip:audit"]), None),
+        ("confined", json!(["scrip:feed"]), Some("acme")),
+    ] {
+        let id = format!("acme/{name}");
+        let mut terms =
+            json!({"name": id, "audiences": ["self"], "scopes": scopes, "env": "scrip"});
+        if let Some(tenant) = tenant {
+            terms["admin_tenant"] = json!(tenant);
+            terms["serves"] = json!(["llm-gateway"]);
+        }
+        let applied = api.write(Method::PUT, &format!("/v1/policies/{id}"), &terms).await;
+        assert_eq!(applied.status, StatusCode::OK, "{applied:?}");
+    }
+    api.write(Method::POST, &format!("{}/rotate", path("rotated")), &json!({"revoke": true})).await;
+    let (_, _, jti, _) = &streams[1];
+    api.revoke(json!({"jti": jti})).await;
+
+    for (name, by, _, stream) in streams {
+        match (name, by) {
+            ("kept", "secret") => assert_eq!(stream.end(20).await, Err("it goes on"), "{name}"),
+            _ => assert_eq!(stream.end(40).await, Ok(()), "{name} by its {by}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_snapshot_grows_from_the_one_before_it_and_is_what_one_made_anew_would_be() {
     let mut api = Api::start().await;
     let (client, gateway) = (api.billing().await, api.verifier().await);
@@ -400,6 +445,13 @@ impl Events {
             let more = more.expect("a heartbeat is due").expect("the stream goes on").unwrap();
             self.text.push_str(std::str::from_utf8(&more).expect("whole characters"));
         }
+    }
+
+    /// Whether it ends within so many seconds.
+    async fn end(mut self, seconds: u64) -> Result<(), &'static str> {
+        let end = async { while let Some(Ok(_)) = self.body.next().await {} };
+        let end = tokio::time::timeout(Duration::from_secs(seconds), end).await;
+        end.map_err(|_| "it goes on")
     }
 
     pub(super) async fn named(&mut self, name: &str) -> Event {

@@ -13,6 +13,7 @@ use scrip_token::Jti;
 use super::super::malformed;
 use super::{follower, read};
 use crate::app::App;
+use crate::caller::Admission;
 use crate::clock;
 use crate::deny::audience::{Frame, Seat};
 use crate::error::{Failure, Problem};
@@ -21,7 +22,8 @@ use crate::router::Arrival;
 
 /// `GET /v1/deny/stream`: server-sent events `heartbeat`, `batch` and `reset`. A heartbeat comes
 /// first. `Last-Event-ID` (`epoch:seq`) resumes; without it the stream begins at the head. Whoever
-/// is too slow is cut, and resumes. 400, 401, 403, 503.
+/// is too slow is cut, and resumes; so is whoever may not follow any more, at the latest with the token
+/// that it came by. 400, 401, 403, 503.
 ///
 /// # Errors
 /// [`Problem`].
@@ -30,7 +32,7 @@ pub async fn stream(
     arrival: Arrival,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let reader = follower(&app, &headers, arrival).await?;
+    let (reader, pass) = follower(&app, &headers, arrival).await?;
     let seat = app.audience.join();
     let seat = seat.ok_or_else(|| Problem(Failure::unavailable("too many followers", 30)))?;
     let every = app.config.heartbeat;
@@ -41,7 +43,8 @@ pub async fn stream(
         Some(id) => event_id(id).ok_or_else(|| malformed("Last-Event-ID is `epoch:seq`"))?,
     };
     let opening = Some(Frame::heartbeat(&beat).bytes);
-    let following = Following { app, reader, seen, opening, behind: true, sent, seat };
+    let admission = app.admissions.admit(pass);
+    let following = Following { app, reader, admission, seen, opening, behind: true, sent, seat };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -54,6 +57,7 @@ pub async fn stream(
 struct Following {
     app: Arc<App>,
     reader: Sighting,
+    admission: Admission,
     /// When that was noted last.
     seen: Instant,
     /// The heartbeat that comes first.
@@ -112,7 +116,11 @@ impl Following {
             }
         }
         loop {
-            let frame = self.seat.next().await?;
+            let frame = tokio::select! {
+                biased;
+                () = self.admission.over() => return None,
+                frame = self.seat.next() => frame?,
+            };
             if frame.position.epoch != self.sent.0 {
                 return Some(Event::Last(Frame::reset("epoch")));
             }
