@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +16,7 @@ use crate::deny::audience::Audience;
 use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Snapshots;
 use crate::latest::Latest;
+use crate::publish::Jwks;
 use crate::rates::{Appointments, Rates};
 use crate::receipts::{Receipts, Sightings};
 use crate::recorder::Recorder;
@@ -54,9 +54,9 @@ pub struct App {
     /// Snapshots of the deny list.
     pub snapshots: Snapshots,
     /// The key set, read once for all who ask for it.
-    pub(crate) jwks: Latest<Result<Bytes, Arc<StoreError>>>,
-    /// The same as it was published last.
-    pub last_jwks: ArcSwapOption<Bytes>,
+    pub(crate) jwks: Latest<Result<Arc<Jwks>, Arc<StoreError>>>,
+    /// The same as it was read last.
+    pub last_jwks: ArcSwapOption<Jwks>,
     /// The newest keys document, read once for all who ask for it.
     pub(crate) keys_document: Latest<Result<Option<KeysDocument>, Arc<StoreError>>>,
     /// Versions of it that were asked for, those that there are not included.

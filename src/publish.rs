@@ -18,9 +18,9 @@ use crate::clock;
 use crate::error::{Failure, Problem};
 use crate::policy::OPERATOR_SCOPES;
 use crate::receipts::Sighting;
-use crate::signer::{self, Purpose};
+use crate::signer::{self, Key, Purpose};
 use crate::store::keys_documents::{self, KeysDocument};
-use crate::store::{self, StoreError};
+use crate::store::{self, Session, StoreError, installation};
 use crate::strict::Query;
 
 /// How long the JWKS, and a version of the keys document, may be kept, in seconds.
@@ -32,34 +32,59 @@ const MOST_VERSIONS: usize = 1024;
 /// `ETag`, 304.
 ///
 /// # Errors
-/// 503 where the database has been away from the start.
+/// 503 where the database is away, and has been from the start or since a key was revoked.
 pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     // Everybody may ask: however many do, they take one connection.
-    let read = async || current_jwks(&app).await.map(Bytes::from).map_err(Arc::new);
-    let body = match app.jwks.after(clock::monotonic(), read).await {
-        Ok(body) => {
-            app.last_jwks.store(Some(Arc::new(body.clone())));
+    let read = async || {
+        let mut session = app.store.read_reserved().await?;
+        Jwks::read(&mut session).await.map(Arc::new).map_err(Arc::new)
+    };
+    let set = match app.jwks.after(clock::monotonic(), read).await {
+        Ok(set) => {
+            app.last_jwks.store(Some(set.clone()));
             app.sightings.record(Sighting::Keys).await;
-            body
+            set
         }
         Err(error) => match app.last_jwks.load_full() {
-            // Who verifies does not depend on the database: it gets what was published last.
-            Some(body) if matches!(*error, StoreError::Unavailable(_)) => {
+            // Who verifies does not depend on the database: it gets what was published last, as long
+            // as no key is known to have been revoked since.
+            Some(set)
+                if matches!(*error, StoreError::Unavailable(_))
+                    && set.version >= app.deny.keys_version() =>
+            {
                 app.sightings.note(Sighting::Keys);
-                Bytes::clone(&body)
+                set
             }
             _ => return Err(error.into()),
         },
     };
-    Ok(cacheable(&headers, "application/jwk-set+json", JWKS_MAX_AGE, body))
+    Ok(cacheable(&headers, "application/jwk-set+json", JWKS_MAX_AGE, set.json.clone()))
 }
 
-async fn current_jwks(app: &App) -> Result<Vec<u8>, StoreError> {
-    let mut session = app.store.read_reserved().await?;
-    let keys = signer::keys(&mut session).await?;
-    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+/// A key set as it was published.
+pub struct Jwks {
+    /// The keys document that it is as new as, or newer.
+    version: i64,
+    json: Bytes,
+}
+
+impl Jwks {
+    /// As the database has it now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read(session: &mut impl Session) -> Result<Self, StoreError> {
+        // The version first: a key that is revoked in between makes the set newer than it says.
+        let row = installation::read(session).await?;
+        let version = row.map_or(0, |row| row.keys_version);
+        let now = clock::seconds(store::now_ms(session, clock::now_ms()).await?);
+        Ok(Self { version, json: render(&signer::keys(session).await?, now)?.into() })
+    }
+}
+
+fn render(keys: &[Key], now: u64) -> Result<Vec<u8>, StoreError> {
     let corrupt = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
-    let published = signer::published_jwks(&keys, Purpose::Token, now);
+    let published = signer::published_jwks(keys, Purpose::Token, now);
     let keys = published
         .map(|jwk| serde_json::from_value::<Jwk>(serde_json::to_value(jwk)?))
         .collect::<Result<_, _>>()

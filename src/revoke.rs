@@ -205,7 +205,6 @@ async fn revoke(app: &App, order: Order) -> Result<Revoked, NotRevoked> {
     let revoked = app.revoker.revoke(order).await?;
     // What is acknowledged is not forgotten, whatever becomes of the database.
     if is_key {
-        app.last_jwks.store(None);
         app.deny.attest_keys(&app.store).await?;
     } else {
         app.deny.witness().sync().await.map_err(PublishError::from)?;

@@ -20,6 +20,7 @@ use crate::caller::{Reach, embedded_version, embedded_versions};
 use crate::deny::PublishError;
 use crate::lifecycle::{self, DAY};
 use crate::outbox::KEPT;
+use crate::publish::Jwks;
 use crate::receipts::{self, REMEMBERED};
 use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
 use crate::signer::{self, Purpose};
@@ -134,6 +135,8 @@ fn log(done: Result<(), impl Display>) {
 /// retired since the last one.
 async fn look_at_keys(app: &App) -> Result<(), PublishError> {
     let mut session = app.store.read().await?;
+    // What is served while the database is away is this old at most, whether anybody asks or not.
+    app.last_jwks.store(Some(Arc::new(Jwks::read(&mut session).await?)));
     let keys = signer::keys(&mut session).await?;
     let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
     app.signer.load(&keys, now).map_err(signer::SignerError::from)?;

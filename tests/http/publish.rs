@@ -8,6 +8,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::api::{Api, Client, Reply, run};
+use super::feed::Events;
+use crate::harness::postgres::Cluster;
 use crate::harness::service::{Installation, Operator};
 use scrip::clock;
 
@@ -270,4 +272,29 @@ fn by_state(keys: &Value, state: &str) -> Value {
     let key = found.next().unwrap_or_else(|| panic!("none is {state}: {keys}")).clone();
     assert!(found.next().is_none(), "{keys}");
     key
+}
+
+#[tokio::test]
+async fn a_replica_does_not_go_on_publishing_what_another_has_revoked() {
+    let mut cluster = Cluster::start(&[]).await;
+    let settings = Installation::on(&cluster.database().await).set("SCRIP_HEARTBEAT", "1");
+    let api = Api::on(settings).await;
+    let gateway = api.verifier().await;
+    let other = api.installation.replica();
+    let replica = other.serve().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let get = |path: &str| http.get(format!("{}{path}", other.url()));
+    let active = by_state(&api.read("/v1/keys").await.json(), "active")["kid"].clone();
+    let active = active.as_str().unwrap();
+    let before = Reply::to(get(JWKS)).await;
+    assert!(before.body.contains(active), "{before:?}");
+    let stream = get("/v1/deny/stream").basic_auth(&gateway.id, Some(&gateway.secret));
+    let mut stream = Events::of(stream.send().await.unwrap());
+    assert_eq!(api.revoke(json!({"kid": active})).await.status, StatusCode::CREATED);
+    stream.named("batch").await;
+    stream.named("heartbeat").await;
+    cluster.kill().await;
+    let after = Reply::to(get(JWKS)).await;
+    assert!(!after.body.contains(active), "{after:?}");
+    replica.stop().await;
 }
