@@ -1,6 +1,7 @@
 //! How master credentials end: by when a secret is to be replaced, of what a client is warned, and
 //! when its secret is refused. Pure judgement; [`watch`] acts on it.
 
+pub(crate) mod endings;
 mod outlook;
 mod rotation;
 mod watch;

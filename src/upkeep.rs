@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scrip_token::QualifiedName;
-use scrip_token::deny::Credential as Cred;
 use scrip_token::keys::PublishedKeys;
 use scrip_token::limits::HORIZON;
 use serde_json::json;
@@ -16,13 +15,14 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::audit::Event;
-use crate::caller::{Reach, embedded_version, embedded_versions};
+use crate::caller::{embedded_version, embedded_versions};
 use crate::deny::PublishError;
+use crate::lifecycle::endings::{end, unrevoked};
 use crate::lifecycle::{self, DAY};
 use crate::outbox::KEPT;
 use crate::publish::Jwks;
 use crate::receipts::{self, REMEMBERED};
-use crate::revoke::{Draft, Grounds, NotRevoked, Selector, Target, enact};
+use crate::revoke::NotRevoked;
 use crate::signer::{self, Purpose};
 use crate::store::clients::Client;
 use crate::store::credentials::Credential;
@@ -35,7 +35,7 @@ use crate::store::{
 use crate::store::{outbox, partitions, quotas, rate_grants, readers, sightings, tokens};
 use crate::store::{usage as counts, verifiers};
 use crate::usage;
-use crate::vault::Ended;
+use crate::vault::{Ended, Version};
 use crate::{clock, rates};
 
 /// How often keys are looked at: a key that another replica made signs here at most this late.
@@ -44,9 +44,9 @@ const KEYS: Duration = Duration::from_secs(5);
 const EXCHANGE: Duration = Duration::from_secs(1);
 /// How often somebody is told of guessing.
 const TELL: Duration = Duration::from_secs(1);
-/// How often verifiers are counted.
 /// How often those who follow are looked at: whoever may do so no more is sent away this much later.
 const FOLLOWERS: Duration = Duration::from_secs(15);
+/// How often verifiers are counted.
 const MEASURE: Duration = Duration::from_secs(5);
 /// How often something is pruned.
 const PRUNE: Duration = Duration::from_secs(60);
@@ -300,18 +300,19 @@ async fn end_replaced(
         (_, None) => None,
     };
     let overlap = Duration::from_secs(client.overlap.unsigned_abs());
-    for (version, over) in versions.unwrap_or_default().replaced(overlap, now) {
-        // What was replaced longer ago has no live token.
-        if over + HORIZON < now {
-            continue;
-        }
-        let version = match client.source.as_str() {
-            "embedded" => embedded_version(version.number, version.created.timestamp()),
-            _ => version.name().to_string(),
-        };
-        if !rows.iter().any(|row| row.version == version && row.ended.is_some()) {
-            end_version(app, &name, &version).await?;
-        }
+    let name_of = |version: &Version| match client.source.as_str() {
+        "embedded" => embedded_version(version.number, version.created.timestamp()),
+        _ => version.name().to_string(),
+    };
+    let versions = versions.unwrap_or_default();
+    // What was replaced longer ago has no live token.
+    let replaced = versions.replaced(overlap, now).filter(|(_, over)| over + HORIZON >= now);
+    let replaced: Vec<String> = replaced.map(|(version, _)| name_of(version)).collect();
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    for version in unrevoked(&mut app.store.read().await?, &name, &replaced).await? {
+        end_version(app, &name, version).await?;
     }
     Ok(())
 }
@@ -325,28 +326,20 @@ async fn end_version(
     let version = version.to_string();
     let mut tx = app.store.begin(Lock::Revoke).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
-    let now = now_ms / 1000;
-    if !credentials::end_for_good(&mut tx, client.as_str(), &version, now).await? {
+    let note = "the version has ended: replaced for longer than the overlap, or gone from Vault";
+    let ended = [version.clone()];
+    let Some(appended) = end(app, &mut tx, client, &ended, note, now_ms).await? else {
+        tx.commit().await?;
         // It may have been put on record here, and without a witness.
         return Ok(app.deny.witness().sync().await.map_err(PublishError::from)?);
-    }
-    let version_of = Cred { client: client.clone(), version: version.clone() };
-    let selector = Selector { target: Target::Cred(version_of), before: None };
-    let found = selector.resolve(&mut tx, &Reach::EVERYWHERE, clock::seconds(now_ms)).await?;
-    // On record like any revocation, so that it can be asked who enforces it.
-    let note = "the version has ended: replaced for longer than the overlap, or gone from Vault";
-    let grounds = Grounds { reason: "rotated".to_owned(), note: note.to_owned() };
-    let draft = Draft::new(selector, found, client, grounds, now_ms);
-    let (_, appended) = enact(&mut tx, &app.deny, vec![draft], now_ms).await?;
+    };
     let event = Event::new("credential.end", "done")
         .tenant(client.tenant())
         .target(client.as_str())
-        .detail(&json!({"version": version, "seq": appended.as_ref().map(|at| at.position.seq)}));
+        .detail(&json!({"version": version, "seq": appended.position.seq}));
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
-    if let Some(appended) = appended {
-        app.deny.acknowledge(appended).await?;
-    }
+    app.deny.acknowledge(appended).await?;
     tracing::info!(%client, version, "a version of a credential has ended");
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::caller::current_policy;
 use crate::clock;
 use crate::error::{Failure, Problem};
-use crate::lifecycle::{self, Outlook, Warning};
+use crate::lifecycle::{self, Outlook, Warning, endings};
 use crate::mint::NO_STORE;
 use crate::store::clients::{self, Client};
 use crate::store::{self, Session, audit, client_warnings, credentials, ledgers};
@@ -194,8 +194,9 @@ pub async fn change(
     let client = existing(&mut app.store.read_for_operator().await?, &id).await?;
     let in_vault = credential::in_vault(&app, &client, &id).await.ok();
 
-    // Disabling excludes mints, as revoking does: once it is answered, none is under way.
-    let cuts = amendment.revoke || amendment.enabled == Some(false);
+    // Disabling excludes mints, as revoking does: once it is answered, none is under way. What a longer
+    // overlap would bring back has to end, with its tokens.
+    let cuts = amendment.revoke || amendment.enabled == Some(false) || amendment.overlap.is_some();
     let mut tx = revoking::begin(&app, cuts).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     if let Some(first) = change.answered(&mut tx).await? {
@@ -213,18 +214,20 @@ pub async fn change(
     }
     let client = locked(&mut tx, &id, &amendment.change()).await?;
     let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
+    let mut appended = None;
     if client.overlap > before.overlap {
         // What a shorter overlap has ended does not come back with a longer one.
         let versions = credential::known(&before, &rows, in_vault.as_ref());
         let versions = versions.ok_or_else(|| Problem(Failure::unavailable("Vault is away", 5)))?;
         let over = credential::over(&before, &versions, now_ms / 1000);
-        credential::end(&mut tx, &id, &over, now_ms / 1000).await?;
+        let over: Vec<String> = over.into_iter().map(|row| row.version).collect();
+        let note = "its overlap was over before a longer one was set";
+        appended = endings::end(&app, &mut tx, &id, &over, note, now_ms).await?;
         rows = credentials::of_client(&mut tx, id.as_str()).await?;
     }
-    let appended = match amendment.revoke {
-        true => revoking::client(&app, &mut tx, &change, &id, "other", now_ms).await?,
-        false => None,
-    };
+    if amendment.revoke {
+        appended = revoking::client(&app, &mut tx, &change, &id, "other", now_ms).await?;
+    }
     let versions = credential::known(&client, &rows, in_vault.as_ref());
     let outlook = Outlook::of_one(&mut tx, &client).await?;
     let reply = show_one(&client, &outlook, versions.as_ref(), now_ms);

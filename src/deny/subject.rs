@@ -67,7 +67,9 @@ fn of_tenant(tenant: &str) -> String {
     format!("tenant:{tenant}")
 }
 
-fn of_cred(client: &str, version: &str) -> String {
+/// Of a version of a client's secret.
+#[must_use]
+pub fn of_cred(client: &str, version: &str) -> String {
     format!("cred:{client}:{version}")
 }
 

@@ -4,13 +4,14 @@
 use scrip_token::QualifiedName;
 use serde_json::json;
 
-use super::{Warning, replaced_from, since};
+use super::{Warning, endings, replaced_from, since};
 use crate::app::App;
 use crate::audit::Event;
 use crate::clock;
 use crate::policy::Policy;
+use crate::revoke::NotRevoked;
 use crate::store::clients::{self, Client};
-use crate::store::{Lock, StoreError, audit, client_warnings, credentials};
+use crate::store::{Lock, audit, client_warnings, installation};
 use crate::vault::{InVault, MasterCredentials, VaultError, Version, VersionName, Versions};
 
 /// Seconds by which Vault's clock may be ahead of the database's before a version looks like a later
@@ -34,7 +35,7 @@ pub(super) async fn notice(
     vault: &MasterCredentials,
     client: &Client,
     name: &QualifiedName,
-) -> Result<Secret, StoreError> {
+) -> Result<Secret, NotRevoked> {
     let Some(versions) = vault.versions(name) else { return Ok(Secret::AsRecorded) };
     match later(client, &versions) {
         Some(version) => record(app, client, &versions, version, "vault").await,
@@ -50,7 +51,7 @@ pub(super) async fn settle(
     name: &QualifiedName,
     policy: &Policy,
     now: i64,
-) -> Result<Secret, StoreError> {
+) -> Result<Secret, NotRevoked> {
     let versions = match vault.vault().every_version(name).await {
         Ok(versions) => versions,
         Err(error) => return Ok(unsettled(client, &error)),
@@ -104,8 +105,13 @@ async fn record(
     versions: &Versions,
     newest: &Version,
     by: &'static str,
-) -> Result<Secret, StoreError> {
-    let mut tx = app.store.begin(Lock::Admin).await?;
+) -> Result<Secret, NotRevoked> {
+    // What was refused because it is past due does not come back for the overlap.
+    let ends_old = client.refused.is_some();
+    let mut tx = app.store.begin(if ends_old { Lock::Revoke } else { Lock::Admin }).await?;
+    if ends_old {
+        installation::lock(&mut tx).await?;
+    }
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let found = clients::update(&mut tx, &client.id, &clients::Change::default()).await?;
     let ground =
@@ -124,18 +130,21 @@ async fn record(
         ..Default::default()
     };
     clients::update(&mut tx, &client.id, &kept).await?;
-    if client.refused.is_some() {
-        // What was refused because it is past due does not come back for the overlap.
-        for old in versions.iter().filter(|version| version.number != newest.number) {
-            let old = old.name().to_string();
-            credentials::end_for_good(&mut tx, &client.id, &old, now_ms / 1000).await?;
-        }
+    let mut appended = None;
+    if let Some(id) = client.id.parse().ok().filter(|_| ends_old) {
+        let old = versions.iter().filter(|version| version.number != newest.number);
+        let old: Vec<String> = old.map(|version| version.name().to_string()).collect();
+        let note = "the version was refused, and has been replaced";
+        appended = endings::end(app, &mut tx, &id, &old, note, now_ms).await?;
     }
     client_warnings::lift(&mut tx, &client.id, &Warning::OF_AGE.map(Warning::as_str)).await?;
     let detail = json!({"by": by, "version": name});
     let event = Event::new("client.rotate", "done").tenant(&client.tenant).target(&client.id);
     audit::insert_many(&mut tx, &[event.detail(&detail).at(now_ms)]).await?;
     tx.commit().await?;
+    if let Some(appended) = appended {
+        app.deny.acknowledge(appended).await?;
+    }
     metrics::counter!("scrip_rotations_total", "by" => by).increment(1);
     tracing::info!(client = client.id, by, "a secret has been replaced");
     Ok(Secret::Replaced)

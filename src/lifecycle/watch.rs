@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::audit::Event;
 use crate::clock;
 use crate::policy::Policy;
+use crate::revoke::NotRevoked;
 use crate::store::clients::{self, Change, Client};
 use crate::store::{self, Lock, StoreError, audit, client_addresses, client_warnings};
 use crate::vault::MasterCredentials;
@@ -26,8 +27,8 @@ const PARALLEL: usize = 8;
 /// Looks at all clients, a page at a time, and counts those that are warned.
 ///
 /// # Errors
-/// [`StoreError`]; what was done before it stays.
-pub async fn watch(app: &App) -> Result<(), StoreError> {
+/// [`NotRevoked`]; what was done before it stays.
+pub async fn watch(app: &App) -> Result<(), NotRevoked> {
     let mut after = String::new();
     while !app.shutdown.is_cancelled() {
         let page = clients::by_name(&mut app.store.read().await?, &after, PAGE).await?;
@@ -47,8 +48,8 @@ pub async fn watch(app: &App) -> Result<(), StoreError> {
 /// Looks at these clients now.
 ///
 /// # Errors
-/// [`StoreError`].
-pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), StoreError> {
+/// [`NotRevoked`].
+pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), NotRevoked> {
     let mut session = app.store.read().await?;
     let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
     let policies = policies_of(&mut session, &clients).await?;
@@ -120,7 +121,7 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), StoreError> {
     news.sort_unstable();
     let news = news.into_iter().map(|place| &views[place]);
     let news: Vec<&View<'_>> = news.filter(|view| view.is_news(now)).collect();
-    say(app, &news).await
+    Ok(say(app, &news).await?)
 }
 
 /// One client, and all that decides what is to be said of it.
@@ -153,7 +154,7 @@ impl View<'_> {
         vault: &MasterCredentials,
         name: &QualifiedName,
         now: i64,
-    ) -> Result<Secret, StoreError> {
+    ) -> Result<Secret, NotRevoked> {
         rotation::settle(app, vault, self.client, name, self.policy, now).await
     }
 

@@ -83,7 +83,7 @@ pub(super) struct Amendment {
     #[serde(default, deserialize_with = "present")]
     pub(super) enabled: Option<bool>,
     #[serde(default, deserialize_with = "present")]
-    overlap: Option<u32>,
+    pub(super) overlap: Option<u32>,
     #[serde(default, deserialize_with = "present")]
     rotate_by: Option<Option<Moment>>,
     #[serde(default)]

@@ -168,6 +168,31 @@ async fn a_rotated_secret_overlaps_the_old_one_for_as_long_as_was_said() {
 }
 
 #[tokio::test]
+async fn a_longer_overlap_brings_back_neither_a_secret_that_was_over_nor_its_tokens() {
+    let api = Api::start().await;
+    let client = api.billing().await;
+    let change = async |body: Value| api.write(Method::PATCH, BILLING, &body).await;
+    assert_eq!(change(json!({"overlap": 0})).await.status, StatusCode::OK);
+    let token = api.token(&client).await;
+    let rotated = api.write(Method::POST, &format!("{BILLING}/rotate"), &json!({})).await;
+    let newest = Client { secret: rotated.text("secret"), ..client.clone() };
+    let kept = api.token(&newest).await;
+
+    assert_eq!(change(json!({"overlap": 3600})).await.status, StatusCode::OK);
+    api.mint(&client, &[]).await.refused(401, "invalid_client");
+    assert!(!api.is_active(&newest, &token.jwt).await, "it ended with its secret");
+    assert!(api.is_active(&newest, &kept.jwt).await);
+    let revoked = api.read("/v1/revocations").await.json();
+    assert_eq!(revoked["items"].as_array().unwrap().len(), 1, "{revoked}");
+    assert_eq!(revoked["items"][0]["selector"]["cred"]["client"], "acme/billing");
+
+    // Nothing is over a second time.
+    assert_eq!(change(json!({"overlap": 7200})).await.status, StatusCode::OK);
+    let again = api.read("/v1/revocations").await.json();
+    assert_eq!(again, revoked);
+}
+
+#[tokio::test]
 async fn disabling_and_deleting_stop_a_client_at_once() {
     let api = Api::start().await;
     let client = api.billing().await;
