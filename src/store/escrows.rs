@@ -209,7 +209,8 @@ pub async fn put_many(tx: &mut Tx, escrows: &[Escrow]) -> Result<(), StoreError>
 }
 
 /// Notes for those of these tokens whose escrow is out that a batch ends them; where that is known
-/// already, it stands.
+/// already, it stands. Takes them in order of their ids, as [`lock`] does: Postgres would update them
+/// in that of their pages.
 ///
 /// # Errors
 /// As any statement.
@@ -217,15 +218,18 @@ pub async fn deny(tx: &mut Tx, jtis: &[Jti], epoch: &str, seq: i64) -> Result<()
     if jtis.is_empty() {
         return Ok(());
     }
+    let locking = locking(tx, " FOR UPDATE");
     on!(tx, |c| {
         let mut query = QueryBuilder::new("UPDATE escrows SET denied_epoch = ");
         query.push_bind(epoch).push(", denied_seq = ").push_bind(seq);
-        query.push(" WHERE settled IS NULL AND denied_seq IS NULL AND jti IN (");
+        query.push(" WHERE jti IN (SELECT jti FROM escrows WHERE settled IS NULL ");
+        query.push("AND denied_seq IS NULL AND jti IN (");
         let mut list = query.separated(", ");
         for jti in jtis {
             list.push_bind(jti.as_bytes().to_vec());
         }
-        query.push(")").build().execute(c).await.map(drop)?;
+        query.push(") ORDER BY jti").push(locking).push(")");
+        query.build().execute(c).await.map(drop)?;
     });
     Ok(())
 }
