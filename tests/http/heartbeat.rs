@@ -137,12 +137,13 @@ async fn make_slow(api: &Api) {
 async fn n117_a_disk_that_hangs_under_the_witness_holds_up_no_heartbeat_and_no_batch() {
     let api = Api::on(Installation::on_sqlite().set("SCRIP_HEARTBEAT", "1")).await;
     let (client, gateway) = (api.billing().await, api.verifier().await);
-    let token = api.token(&client).await;
+    let (token, last) = (api.token(&client).await, api.token(&client).await);
     let mut stream = Events::of(ask(&api, &gateway, "/v1/deny/stream", &[]).send().await.unwrap());
     stream.named("heartbeat").await;
     // Whoever opens it waits for somebody who reads it.
     let pipe = api.installation.folder.path().join("keys").join("witness-1.new");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let hang = || assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    hang();
 
     let (refused, batch) =
         tokio::join!(api.revoke(json!({"jti": token.jti})), stream.named("batch"));
@@ -162,6 +163,12 @@ async fn n117_a_disk_that_hangs_under_the_witness_holds_up_no_heartbeat_and_no_b
         (again.status == StatusCode::OK).then_some(())
     })
     .await;
+
+    // Nor does the end of the process wait for it.
+    hang();
+    api.revoke(json!({"jti": last.jti})).await.problem(503, "temporarily-unavailable");
+    drop(stream);
+    api.service.stop().await;
 }
 
 async fn both() -> [Installation; 2] {
