@@ -60,6 +60,10 @@ impl Metrics {
         );
         describe_counter!("scrip_feed_cut_total", "Followers cut because they were too far behind");
         describe_counter!(
+            "scrip_connections_refused_total",
+            "Connections closed because there were too many, of all or of one address"
+        );
+        describe_counter!(
             "scrip_feed_batches_total",
             "Batches published, by what this process learned of them from"
         );

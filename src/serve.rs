@@ -1,5 +1,6 @@
 //! Puts the service together, runs it, and ends it in order.
 
+mod guests;
 mod prompt;
 mod sockets;
 
@@ -39,6 +40,7 @@ use crate::store::{self, Lane, Store, StoreError, installation};
 use crate::vault::{InvalidSettings, MasterCredentials, Vault};
 use crate::witness::{Place, Testimony, Witness, WitnessError};
 use crate::{clock, ops, random, router, tls, upkeep};
+use guests::Guests;
 use prompt::Prompt;
 
 /// Longest time for requests under way to finish, and after that for what they left to be written.
@@ -285,18 +287,19 @@ impl Service {
         let routes =
             router::routes(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let at = |address| move |source| ServeError::Listen { address, source };
+        let guests = Guests::new(most_connections(), app.config.trusted_proxies.clone());
         let api = async {
             let mut server =
                 axum_server::from_tcp(listeners.api).map_err(at(listen))?.handle(handle.clone());
             bound(server.http_builder());
             match tls {
                 Some(inner) => {
-                    let server = server.acceptor(Prompt { inner, within: HEAD_TIME });
+                    let server = server.acceptor(Prompt { inner, guests, within: HEAD_TIME });
                     server.serve(routes).await.map_err(at(listen))
                 }
                 None => {
                     let inner = DefaultAcceptor::new();
-                    let server = server.acceptor(Prompt { inner, within: HEAD_TIME });
+                    let server = server.acceptor(Prompt { inner, guests, within: HEAD_TIME });
                     server.serve(routes).await.map_err(at(listen))
                 }
             }
@@ -353,6 +356,12 @@ fn places() -> usize {
         "feed: at most"
     );
     usize::try_from(places).unwrap_or(usize::MAX)
+}
+
+/// How many connections there may be: some files are left for the database, Vault and the disk.
+fn most_connections() -> usize {
+    let descriptors = sockets::descriptors();
+    usize::try_from(descriptors - (descriptors / 8).min(1024)).unwrap_or(usize::MAX)
 }
 
 /// Bounds what a connection can cost before a request is there (slow heads, huge heads, floods of

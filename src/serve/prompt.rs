@@ -1,40 +1,48 @@
-//! Closes connections on which nothing is said: hyper's own limits begin once it knows which version
-//! of HTTP is spoken, and until then it waits for ever.
+//! Closes connections that are too many, and those on which nothing is said: hyper's own limits begin
+//! once it knows which version of HTTP is spoken, and until then it waits for ever.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use super::guests::{Guest, Guests};
 
 /// As long as the preface of HTTP/2 (RFC 9113 section 3.4): any request of a client of ours is longer.
 const OPENING: usize = 24;
 
-/// Accepts as `inner` does; a client has so long for its first bytes.
+/// Accepts as `inner` does whom `guests` let in; a client has so long for its first bytes.
 #[derive(Clone)]
 pub(super) struct Prompt<A> {
     pub(super) inner: A,
+    pub(super) guests: Arc<Guests>,
     pub(super) within: Duration,
 }
 
-impl<A, I, S> Accept<I, S> for Prompt<A>
+impl<A, S> Accept<TcpStream, S> for Prompt<A>
 where
-    A: Accept<I, S, Future: Send + 'static>,
+    A: Accept<TcpStream, S, Future: Send + 'static>,
 {
     type Stream = Opening<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let from = stream.peer_addr().map(|peer| peer.ip());
+        let guest = from.map(|from| self.guests.admit(from));
         let accepting = self.inner.accept(stream, service);
         let within = self.within;
         Box::pin(async move {
+            let Some(guest) = guest? else { return Err(io::ErrorKind::QuotaExceeded.into()) };
             let (stream, service) = accepting.await?;
             let deadline = Some(Box::pin(tokio::time::sleep(within)));
-            Ok((Opening { stream, deadline, read: 0 }, service))
+            Ok((Opening { stream, deadline, read: 0, _guest: guest }, service))
         })
     }
 }
@@ -45,6 +53,7 @@ pub(super) struct Opening<T> {
     /// Until the first bytes have arrived.
     deadline: Option<Pin<Box<Sleep>>>,
     read: usize,
+    _guest: Guest,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Opening<T> {
@@ -101,13 +110,37 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Opening<T> {
 mod tests {
     use super::*;
     use axum_server::accept::DefaultAcceptor;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
-    async fn accepted() -> (Opening<DuplexStream>, DuplexStream) {
-        let (server, client) = duplex(64);
-        let prompt = Prompt { inner: DefaultAcceptor::new(), within: Duration::from_millis(20) };
-        let (stream, ()) = prompt.accept(server, ()).await.unwrap();
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener.accept().await.unwrap().0, client)
+    }
+
+    fn prompt(most: usize) -> Prompt<DefaultAcceptor> {
+        let guests = Guests::new(most, Vec::new());
+        Prompt { inner: DefaultAcceptor::new(), guests, within: Duration::from_millis(20) }
+    }
+
+    async fn accepted() -> (Opening<TcpStream>, TcpStream) {
+        let (server, client) = connected().await;
+        let (stream, ()) = prompt(1).accept(server, ()).await.unwrap();
         (stream, client)
+    }
+
+    #[tokio::test]
+    async fn n149_a_connection_too_many_is_closed_and_one_that_ends_makes_room() {
+        let prompt = prompt(1);
+        let (first, _client) = connected().await;
+        let (first, ()) = prompt.accept(first, ()).await.unwrap();
+        let (second, mut refused) = connected().await;
+        assert!(prompt.accept(second, ()).await.is_err());
+        assert_eq!(refused.read(&mut [0]).await.unwrap(), 0, "closed");
+        drop(first);
+        let (third, _client) = connected().await;
+        prompt.accept(third, ()).await.unwrap();
     }
 
     #[tokio::test]
