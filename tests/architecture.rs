@@ -244,7 +244,7 @@ fn outside_parentheses<'a>(expression: &'a str, operators: &[&str]) -> Vec<&'a s
     parts
 }
 
-fn rust_files() -> impl Iterator<Item = PathBuf> {
+pub fn rust_files() -> impl Iterator<Item = PathBuf> {
     files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
 }
 
@@ -261,6 +261,6 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-fn text(file: &Path) -> String {
+pub fn text(file: &Path) -> String {
     String::from_utf8_lossy(&fs::read(file).expect("it is listed")).into_owned()
 }

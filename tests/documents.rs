@@ -1,5 +1,6 @@
 //! The documents speak of what is there.
 
+use super::architecture::{rust_files, text};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use scrip::cli::Cli;
@@ -17,6 +18,7 @@ const DOCUMENTS: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "tests/HOSTILE.md",
     "SECURITY.md",
     "keys/README.md",
     "crates/client/README.md",
@@ -133,6 +135,32 @@ fn the_readme_tells_what_the_drills_show() {
     for (name, _) in ours {
         assert!(named.contains(name), "the README does not tell of {name}");
     }
+}
+
+#[test]
+fn every_number_in_the_name_of_a_test_is_listed_once() {
+    let list = read("tests/HOSTILE.md");
+    let listed: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("- ")?.split_once(": "))
+        .map(|(number, _)| number)
+        .collect();
+    let files: Vec<String> = rust_files().map(|file| text(&file)).collect();
+    let used: BTreeSet<&str> = files
+        .iter()
+        .flat_map(|text| text.split("fn ").skip(1))
+        .filter_map(|rest| rest.split_once('('))
+        .flat_map(|(name, _)| name.split('_'))
+        .filter(|part| is_number(part))
+        .collect();
+    assert_eq!(used, listed.iter().copied().collect());
+    assert_eq!(used.len(), listed.len(), "a number is listed twice");
+}
+
+/// Whether this part of a name is `n` or `d` and a number.
+fn is_number(part: &str) -> bool {
+    let digits = part.strip_prefix(['n', 'd']).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Targets of links within the repository, each with its anchor.

@@ -1,5 +1,5 @@
 //! The token format from the outside: vectors of others, hostile keys, and properties. Numbers in
-//! names are those of the project's list of hostile inputs.
+//! names are those of `tests/HOSTILE.md`.
 
 mod cidr;
 mod duplicates;

@@ -1,5 +1,5 @@
-//! What the verifier accepts and refuses, from the outside. Numbers in names are those of the
-//! project's list of hostile inputs.
+//! What the verifier accepts and refuses, from the outside. Numbers in names are those of
+//! `tests/HOSTILE.md`.
 
 mod cache;
 mod claims;
