@@ -142,9 +142,9 @@ impl TokenSourceBuilder {
     }
 
     /// How long a credential from Vault is traded for tokens before it is read again, an hour unless
-    /// told otherwise. For a rotation to be noticed by nobody, this and the life of a token together
-    /// are shorter than its overlap (24 hours unless the client has another one): what the old
-    /// secret minted ends with the overlap.
+    /// told otherwise. What the old secret minted ends with the overlap of a rotation (24 hours
+    /// unless the client has another one), so nobody notices a rotation only where this and the life
+    /// of a token together are shorter than that.
     pub fn reread_after(mut self, age: Duration) -> Self {
         self.reread_after = age;
         self
@@ -177,8 +177,8 @@ impl TokenSourceBuilder {
         Ok(TokenSource::start(&runtime, endpoint, self.patience))
     }
 
-    /// The form of RFC 6749 section 4.4.2 with Scrip's parameters. Never one that is present but
-    /// empty: the service refuses those.
+    /// The form of RFC 6749 section 4.4.2 with Scrip's parameters. What is not asked for is left
+    /// out: the service refuses an empty parameter.
     fn parameters(&self) -> Result<String, BuildError> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");

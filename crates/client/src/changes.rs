@@ -8,7 +8,7 @@ use crate::error::ClientError;
 use crate::renewal::{Held, State};
 use crate::token::Token;
 
-/// How often the wall clock is looked at: the other one stands still while a machine sleeps.
+/// How often the wall clock is looked at: the monotonic one stands still while a machine sleeps.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Each new token of a [`TokenSource`](crate::TokenSource), and each failure to obtain one, for
@@ -18,14 +18,14 @@ pub struct Changes(watch::Receiver<State>);
 
 impl Changes {
     pub(crate) fn new(mut state: watch::Receiver<State>) -> Self {
-        // What is there already is new to whoever begins to look.
+        // A token that is there already is news to whoever begins to look.
         state.mark_changed();
         Self(state)
     }
 
     /// Waits for the next token, or for the next attempt that failed; the token before may still be
-    /// alive then, and another attempt follows by itself. Of changes that were not waited for, the
-    /// last counts. `None` after the end of the runtime in which the source was built.
+    /// alive then, and another attempt follows by itself. Several changes since the last call are
+    /// told as one, the newest. `None` after the end of the runtime in which the source was built.
     pub async fn next(&mut self) -> Option<Result<Token, ClientError>> {
         loop {
             let held = self.0.borrow().held.clone();
@@ -40,15 +40,16 @@ impl Changes {
                         return Some(Ok(token.clone()));
                     }
                 }
-                // It should have been renewed long before: the machine slept, and the renewal's
-                // timer with it.
+                // It should have been renewed long ago: the machine slept, and the renewal's timer
+                // stood still.
                 () = end(held) => {}
             }
         }
     }
 }
 
-/// Withdraws a token at its end; for one that was withdrawn, and for none, there is nothing to wait for.
+/// Withdraws a token at its end. Waits for ever where there is no token, or it was withdrawn
+/// before.
 async fn end(held: Option<Held>) {
     let Some(Held { token, withdrawn }) = held.filter(|held| !held.withdrawn.is_cancelled()) else {
         return std::future::pending().await;

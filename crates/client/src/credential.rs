@@ -26,7 +26,8 @@ pub enum MasterCredential {
     Vault(Vault),
 }
 
-/// Far below the overlap of a rotation (24 h unless configured), far above one login per mint.
+/// Far shorter than the overlap of a rotation (24 h unless configured), and far longer than a login
+/// for each mint would need.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(3600);
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
@@ -43,8 +44,8 @@ pub(crate) struct Kept {
 }
 
 impl Credential {
-    /// What the source holds; for Vault, what it held within the hour, or at last when Vault is
-    /// away: whether that is still good, the service decides.
+    /// What the source holds. Of Vault that is what was read within the hour or, while Vault is
+    /// away, what was read last: whether that is still good is for the service to decide.
     pub(crate) async fn current(&mut self) -> Result<SecretString, ClientError> {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
@@ -101,7 +102,7 @@ pub(crate) async fn read_secret(path: &Path) -> Result<SecretString, ClientError
         .map_err(|error| unreadable(&error))?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(unreadable(&"is empty")),
-        // What was read may be half a secret.
+        // The file may go on beyond what was read: this may be half a secret.
         _ if text.len() as u64 == MAX_FILE_BYTES => Err(unreadable(&"is too long")),
         secret => Ok(SecretString::from(secret)),
     }

@@ -17,7 +17,7 @@ use crate::http::{Peer, Reply};
 use crate::random;
 use crate::token::{Minted, Token};
 
-/// An idempotency key serves retries this long: what a later one brought back would be old.
+/// How long retries use one idempotency key: a token that a later retry brought back would be old.
 const KEY_LIFE: Duration = Duration::from_secs(60);
 
 /// The token endpoint of one issuer, and the one request that is made there.
@@ -30,7 +30,7 @@ pub(crate) struct Endpoint {
     client: QualifiedName,
     /// Discovered; forgotten when something unexpected answers.
     url: Option<Url>,
-    /// Set while it is unknown whether the service minted.
+    /// Set while nobody knows whether the service has minted.
     unsettled: Option<IdempotencyKey>,
 }
 
@@ -51,8 +51,8 @@ impl Endpoint {
         Self { peer, metadata, form, issuer, credential, client, url: None, unsettled: None }
     }
 
-    /// One attempt at a token; a second one where another master credential has taken the place
-    /// of a refused one.
+    /// One attempt at a token, and a second one where the master credential was refused and there
+    /// is another one by now.
     pub(crate) async fn mint(&mut self) -> Result<Token, ClientError> {
         let secret = self.credential.current().await?;
         let outcome = self.ask(&secret).await;
@@ -125,7 +125,7 @@ impl Endpoint {
     /// The same key for each retry of one mint, so that an answer lost on the way costs nothing.
     fn key(&mut self, now: Instant) -> Option<&str> {
         if self.unsettled.as_ref().is_none_or(|key| now >= key.since + KEY_LIFE) {
-            // Without randomness a retry may mint twice; without a token nothing works.
+            // Without randomness there is no key, and a retry may mint twice: better than no token.
             self.unsettled = random::bytes().ok().map(|bytes| IdempotencyKey {
                 text: format!("{:032x}", u128::from_be_bytes(bytes)),
                 since: now,
@@ -143,7 +143,8 @@ impl Endpoint {
             return Err(self.overloaded(status, reply.retry_after));
         }
         if status == StatusCode::CONFLICT {
-            // The lost answer's token has ended meanwhile: the next attempt is a new mint.
+            // The token of the answer that was lost has ended since: the next attempt mints a new
+            // one.
             self.unsettled = None;
             return Err(self.peer.away("the lost answer cannot be repeated".to_owned(), None));
         }
@@ -158,7 +159,7 @@ impl Endpoint {
                 ClientError::NotYet { refusal, retry_after: reply.retry_after }
             }
             Ok(refusal) if status.is_client_error() => ClientError::Refused(refusal),
-            // Of whoever stands in front of the service.
+            // Not said by the service, but by a proxy in front of it.
             _ if status == StatusCode::TOO_MANY_REQUESTS => {
                 self.overloaded(status, reply.retry_after)
             }

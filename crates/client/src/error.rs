@@ -47,7 +47,7 @@ impl ClientError {
         matches!(self, Self::Away { .. } | Self::Credential(_) | Self::NotYet { .. })
     }
 
-    /// Whether nobody who waits that long gets anything else.
+    /// Whether this is still the answer after so long a wait.
     pub(crate) fn outlasts(&self, patience: Duration) -> bool {
         !self.is_temporary() || self.rest() > patience
     }
@@ -59,7 +59,7 @@ impl ClientError {
                 retry_after.unwrap_or_default()
             }
             Self::Credential(_) => Duration::ZERO,
-            // Somebody has to change something first, and each failed proof raises an eyebrow.
+            // Somebody has to change something first, and failed attempts count as guesses.
             _ => REST_AFTER_REFUSAL,
         }
     }

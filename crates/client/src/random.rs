@@ -3,8 +3,8 @@
 use ring::error::Unspecified;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// A number in `[0, 1)`, for jitter. Without randomness everybody gets the middle: worse for the
-/// service, never wrong.
+/// A number in `[0, 1)`, for jitter. Without randomness everybody gets the middle: a burden on the
+/// service, but never wrong.
 pub(crate) fn fraction() -> f64 {
     bytes().map_or(0.5, |bytes| f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
 }

@@ -1,4 +1,4 @@
-//! The one task that mints. What it has, callers read; they never mint themselves.
+//! The one task that mints. Callers read what it has, and never mint themselves.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -68,7 +68,8 @@ async fn renew(mut endpoint: Endpoint, state: &watch::Sender<State>) -> Infallib
     }
 }
 
-/// At 70 % of life, give or take 5: a fleet started together does not renew together.
+/// Renewal is due at 65 to 75 % of a token's life, at random: a fleet that started together does
+/// not renew together.
 fn renewal_share(fraction: f64) -> f64 {
     0.65 + 0.1 * fraction
 }

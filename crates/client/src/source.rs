@@ -14,8 +14,8 @@ use crate::error::ClientError;
 use crate::renewal::{self, State};
 use crate::token::Token;
 
-/// Between two tokens given up on a gateway's word: a broken gateway must not become a storm of
-/// mints.
+/// Least time between two tokens that are given up because a gateway refused them: a broken gateway
+/// must not cause a storm of mints.
 const INVALIDATION_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A fresh token at any time. Clones share one token and one renewal, which ends with the last.
@@ -47,14 +47,15 @@ impl TokenSource {
     /// is under way, at most for the source's patience.
     ///
     /// # Errors
-    /// [`ClientError`]: at once a refusal, and what is put off for longer than patience lasts;
-    /// anything else that is temporary when patience has run out.
+    /// [`ClientError`]: at once for a refusal and for anything that is put off for longer than the
+    /// patience lasts; for any other temporary failure once the patience has run out.
     pub async fn token(&self) -> Result<Token, ClientError> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| {
             let live = state.live(clock::now()).is_some();
             if !live && let Some(held) = &state.held {
-                // The machine may have slept past the end while the renewal's timer stood still.
+                // The machine may have slept past the token's end, with the renewal's timer
+                // standing still.
                 held.withdrawn.cancel();
             }
             live || state.failure.as_ref().is_some_and(|failure| failure.outlasts(self.patience))
@@ -74,8 +75,9 @@ impl TokenSource {
     }
 
     /// Gives up a token that a gateway refused (401), so that the next [`token`](Self::token) is
-    /// another one. Whether it will be: `false` means that the last one was given up less than
-    /// 30 seconds ago, and asking again would only bring back the same.
+    /// another one. `false`: the last one was given up less than 30 seconds ago, so this one stays.
+    /// It is given the token that was refused, so that a late 401 does not give up the token that
+    /// has replaced it.
     pub fn invalidate(&self, token: &Token) -> bool {
         let Some(held) = self.state.borrow().held.clone() else { return true };
         if held.token.jti() != token.jti() || held.withdrawn.is_cancelled() {

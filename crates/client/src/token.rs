@@ -19,7 +19,8 @@ pub(crate) struct Minted {
     pub(crate) audience: String,
     pub(crate) scope: String,
     pub(crate) models: Vec<String>,
-    /// Before the request left, so that a slow answer shortens the life instead of stretching it.
+    /// Taken before the request was sent, so that a slow answer makes the life shorter and not
+    /// longer.
     pub(crate) asked: Moment,
     pub(crate) life: Duration,
 }
