@@ -161,7 +161,7 @@ impl<'t> Compact<'t> {
         Self::taken_apart(jws).ok_or_else(|| CompactError::of(jws))
     }
 
-    /// A dot too many stays within the payload, where no decoder takes it.
+    /// With a dot too many the payload contains it, and does not decode.
     fn taken_apart(jws: &'t [u8]) -> Option<Self> {
         let dot = |b: &u8| *b == b'.';
         let (signing_input, signature) = jws.split_at_checked(jws.iter().rposition(dot)?)?;

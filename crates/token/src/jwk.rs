@@ -147,7 +147,7 @@ pub enum Odd {
     /// The same key once more.
     #[error("repeated `kid`")]
     Repeated,
-    /// A good key whose `kid` an odd member claims too. Which of the two is meant, nobody can say.
+    /// A good key whose `kid` an odd member claims too: nobody can say which of them is meant.
     #[error("`kid` is also that of an odd key")]
     Conflict,
     /// Beyond [`MAX_SET_KEYS`].
@@ -282,7 +282,8 @@ fn read(text: &str) -> Reading {
 struct Member(Map<String, Value>);
 
 impl Member {
-    /// Judges the whole member. Private material comes first: nothing else is as bad.
+    /// Judges the whole member. Private material is looked for first: it is the one reason that is
+    /// an alarm.
     fn key(&self, material: Result<(Alg, Material), Odd>) -> Result<(Jwk, VerifyingKey), Odd> {
         /// RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037 section 2, RFC 9964 section 3.
         const SECRET: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];

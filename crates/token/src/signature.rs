@@ -205,7 +205,7 @@ impl VerifyingKey {
     /// an RSA modulus that is even or outside 2048 to 4096 bits (RFC 7518 section 3.3 sets the
     /// lower bound), and an RSA exponent that is even, below 2^16 (FIPS 186-5 appendix A.1.1) or
     /// not below 2^32 (which would make a verification as dear as its author likes). 32 bytes that
-    /// encode no Ed25519 point at all are taken, and verify nothing.
+    /// encode no Ed25519 point are accepted as a key, but verify nothing.
     pub fn new(jwk: &Jwk) -> Result<Self, KeyError> {
         let rejected = KeyError::Rejected(jwk.alg);
         let key = match (&jwk.material, jwk.alg) {

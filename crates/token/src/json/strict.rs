@@ -11,8 +11,8 @@ use serde::de::{
 
 use crate::limits::{MAX_JSON_DEPTH, MAX_JSON_MEMBERS};
 
-/// Stands around each part of serde that a value passes through: deserializer, visitor, seed,
-/// accesses. `depth` counts the arrays and objects around it.
+/// Wraps each part of serde that a value passes through: deserializers, visitors, seeds, accesses.
+/// `depth` counts the arrays and objects around the value.
 pub(super) struct Strict<T> {
     inner: T,
     depth: usize,
@@ -55,12 +55,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
         deserialize_option deserialize_unit deserialize_seq deserialize_map deserialize_identifier
     }
 
-    /// What is ignored has to be unambiguous too.
+    /// Read like any other value: what is ignored has to be unambiguous too.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.deserialize_any(visitor)
     }
 
-    /// By the names of its members: an array is no object.
+    /// From an object only: serde's derived code would take an array of the members' values.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
