@@ -28,7 +28,7 @@ pub(crate) struct Cache {
 const MOST_ENTRIES: usize = 1 << 24;
 /// How much of a token's end is hashed, in bytes: 96 bits of a signature.
 const TAIL: usize = 16;
-/// From where its hash leads, a token is within so many places.
+/// A token lies within so many places from where its hash leads.
 const REACH: usize = 16;
 
 /// Half a cache line: a reader looks at one or two.
@@ -39,7 +39,8 @@ struct Place {
     held: OnceLock<ArcSwap<Genuine>>,
     /// `exp` of what is held: from then on the place is free.
     until: AtomicU32,
-    /// Of the token's hash, what did not lead here: spares looking at others.
+    /// The part of the token's hash that did not choose the place: spares most comparisons of
+    /// tokens.
     tag: AtomicU32,
     /// Whether it was found since the last time that a place was looked for.
     found: AtomicBool,
@@ -64,11 +65,12 @@ impl Cache {
                 return None;
             }
             let held = place.held.get()?.load();
-            // May stop at the first difference: who is led here knows the end of a signature.
+            // Need not be constant-time: whoever gets here knows the end of the signature already.
             if *held.token != *token {
                 return None;
             }
-            // Written once, lest the readers of a hot token take its cache line from each other.
+            // Written only where it changes, so that the readers of a hot token share its cache
+            // line.
             if !place.found.load(Relaxed) {
                 place.found.store(true, Relaxed);
             }
@@ -76,7 +78,7 @@ impl Cache {
         })
     }
 
-    /// Keeps a token, perhaps in place of one that has expired or that is not asked for.
+    /// Keeps a token, in the place of an expired one or of one that nobody asks for if need be.
     pub(crate) fn keep(&self, genuine: &Arc<Genuine>, now: u64) {
         if genuine.bytes() > self.share {
             return;
@@ -120,13 +122,13 @@ fn room(table: &[Place], start: usize, tag: u32, now: u64) -> Option<&Place> {
     own.or_else(free).or_else(idle).or_else(|| places().next())
 }
 
-/// For a comparison that decides about room alone.
+/// Cut to 32 bits: it decides about room only, never about a token.
 fn seconds(time: u64) -> u32 {
     u32::try_from(time).unwrap_or(u32::MAX)
 }
 
 impl fmt::Debug for Cache {
-    /// Its bounds only: what it holds are tokens.
+    /// Shows its bounds only, because it holds tokens.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { places, share, .. } = self;
         write!(f, "Cache({places} entries of at most {share} bytes)")

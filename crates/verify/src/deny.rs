@@ -15,8 +15,8 @@ use scrip_token::limits::{HORIZON, LEEWAY};
 
 use self::rules::Rules;
 
-/// What an issuer has revoked. Immutable; a batch makes a new set that shares all that it leaves
-/// alone, so readers keep theirs while a writer goes on.
+/// What an issuer has revoked. Immutable: a batch makes a new set, which shares whatever the batch
+/// leaves as it is, so readers keep theirs meanwhile.
 ///
 /// The set does not depend on the order in which entries came, nor on how often.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -100,8 +100,9 @@ impl DenySet {
     /// This set without what can no longer refuse anything at `verified_now`, the newest time that
     /// the issuer's feed has shown.
     ///
-    /// An entry outlives its `until` by [`LEEWAY`]: a reader whose clock is behind the feed by more
-    /// is told that its information never counts, by less still finds the entry.
+    /// An entry outlives its `until` by [`LEEWAY`]: a reader whose clock is behind the feed by less
+    /// than that still finds the entry, and for one that is further behind the information never
+    /// counts.
     #[must_use]
     pub fn pruned(&self, verified_now: u64) -> Self {
         let live = |until: u64| until.saturating_add(LEEWAY) >= verified_now;
@@ -138,7 +139,7 @@ impl DenySet {
     fn holds(&self, jti: &Jti) -> bool {
         let second = jti.seconds();
         let Some((first, _)) = self.seconds.first() else { return false };
-        // After a mass revocation the seconds stand in a row.
+        // After a mass revocation the seconds follow each other without a gap: the guess is right.
         let guess = usize::try_from(second.wrapping_sub(*first)).unwrap_or(usize::MAX);
         let bucket = match self.seconds.get(guess) {
             Some((known, bucket)) if *known == second => Some(bucket),
@@ -195,7 +196,7 @@ fn mark(jti: &Jti) -> u64 {
 }
 
 impl fmt::Debug for DenySet {
-    /// Its size only: there may be millions.
+    /// Shows its size only: there may be millions of entries.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DenySet({} entries)", self.len())
     }

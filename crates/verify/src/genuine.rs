@@ -10,7 +10,7 @@ use scrip_token::claims::Claims;
 /// who is believed, what is revoked and what time it is are judged anew for each request.
 pub(crate) struct Genuine {
     pub(crate) token: Box<[u8]>,
-    /// The claim `iss`, and its issuer's own text: shared, hence at hand.
+    /// The issuer's own copy of the claim `iss`, shared with it.
     pub(crate) iss: Arc<str>,
     /// Shared with the key.
     pub(crate) kid: Arc<str>,
@@ -24,7 +24,7 @@ impl Genuine {
         const ALLOCATION: usize = 32;
         let Claims { models, cidrs, lin, .. } = &self.claims;
         let lists = models.len() + cidrs.as_ref().map_or(0, Vec::len) + lin.len();
-        // The texts of claims are parts of the token.
+        // The texts of the claims are no longer than the token.
         size_of::<Self>() + 2 * self.token.len() + (16 + 2 * lists) * ALLOCATION
     }
 }

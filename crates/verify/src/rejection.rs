@@ -25,7 +25,8 @@ pub enum Rejection {
         /// The header's text, cut to 128 characters.
         alg: String,
     },
-    /// 3: no issuer that is believed has a key: nothing was fetched, or it was forgotten.
+    /// 3: no trusted issuer has any key: none was fetched, or all are gone. Told apart from a
+    /// single unknown key, because here the verifier is at fault and not the token.
     #[error("no key is known at all")]
     NoKeys,
     /// 3: a key that no issuer has published. Whoever keeps the keys may fetch them again.

@@ -83,7 +83,7 @@ impl<'a> Trust<'a> {
     }
 
     fn find(&self, is_meant: impl Fn(&Published) -> bool) -> Option<Trusted<'a>> {
-        // There are a few keys: comparing is quicker than hashing.
+        // There are few keys: comparing is quicker than hashing.
         self.sources().iter().find_map(|&(issuer, information)| {
             let published = issuer.keys.0.iter().find(|key| is_meant(key))?;
             Some(Trusted { issuer, information, published })
@@ -154,8 +154,8 @@ impl Issuer {
 
 /// Keys that may sign an issuer's tokens, by `kid`. Cloning shares them.
 ///
-/// Everything published for signing tokens counts, also a key that is not yet active; a key that
-/// is not to count any more is left out.
+/// Every key counts that is published for signing tokens, active or not yet. A key that is not to
+/// count any more is no longer published.
 #[derive(Debug, Clone, Default)]
 pub struct Keys(Arc<[Published]>);
 

@@ -58,9 +58,9 @@ impl Verifier {
     /// verified anew each time. Zero: none. The table of places is laid out when the first token
     /// is kept; clones of a verifier share it.
     ///
-    /// A token found again is spared what cannot have changed (1 to 6; that its key still counts,
-    /// and for the same issuer, is seen to), nothing else. With twice as many entries as there are
-    /// live tokens hardly one is displaced.
+    /// A token that is found again is spared what cannot have changed, checks 1 to 6, and nothing
+    /// else; whether its key still counts, and for the same issuer, is looked at again. With twice
+    /// as many entries as there are live tokens hardly one is displaced.
     #[must_use]
     pub fn cache(self, entries: usize, bytes: usize) -> Self {
         Self { cache: Arc::new(Cache::new(entries, bytes)), ..self }
@@ -144,8 +144,8 @@ impl Verifier {
         Ok(Authentic { held, information_age: information.age(now) })
     }
 
-    /// Check 7. That `nbf` equals `iat`, that `jti` carries its time and that `exp` is later, the
-    /// claims have shown when they were read.
+    /// Check 7. Reading the claims has shown already that `nbf` equals `iat`, that `jti` carries
+    /// its time and that `exp` is later.
     fn check_time(&self, claims: &Claims, now: u64) -> Result<(), Rejection> {
         let Claims { iat, exp, .. } = *claims;
         if now >= exp.saturating_add(LEEWAY) {
