@@ -27,8 +27,8 @@ pub(crate) fn is_verifier(name: &str) -> bool {
     matches!(name.len(), 1..=64) && name.as_bytes().iter().all(known)
 }
 
-/// What readers judge by, after they do, and after it is on disk where there is one: what was
-/// acknowledged is enforced after a crash too.
+/// What readers judge by. It is said after they do and, where there is a directory, after it is on
+/// disk: so what was acknowledged is enforced after a crash too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Enforced {
     pub(crate) position: Position,
@@ -37,7 +37,7 @@ pub(crate) struct Enforced {
     pub(crate) origin: usize,
     /// The batch at `position`, where it is remembered.
     pub(crate) head: Option<HeadBatch>,
-    /// The batch that we had when an origin last contradicted it, or offered less.
+    /// The batch that we were at when an origin last contradicted it, or offered less.
     pub(crate) disputed: Option<HeadBatch>,
 }
 
@@ -155,7 +155,7 @@ impl Acks {
                 Err(fault @ Fault::Status(400..500)) => {
                     tracing::info!(origin = %origin.base, %fault, "not acknowledged");
                     self.presented = self.presented.max(evidence.map(|batch| batch.place()));
-                    // We may be beyond its head; then it has to see that batch.
+                    // We may be beyond its head: then it has to be shown the batch that it lacks.
                     let beyond = fault == Fault::Status(400);
                     self.refused = enforced.head.clone().filter(|_| beyond);
                     let owed = self
@@ -171,7 +171,7 @@ impl Acks {
                 }
             }
         }
-        // Where nobody takes any there is nobody to be told; somebody may be there later.
+        // No origin takes acknowledgements: nothing is owed until one of them is asked again.
         last.map_or(Ok(Told::All), Err)
     }
 }

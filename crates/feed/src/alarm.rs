@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{Crier, Event};
 
-/// Something that an operator should look at. Each is counted and written to the log, never with
-/// a token, a credential or the object itself.
+/// Something that an operator should look at. Each is counted, and logged without a token, a
+/// credential or the object itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Alarm {
     /// An object was not believed: garbage, another kind, a wrong signature, an unknown key.

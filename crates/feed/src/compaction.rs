@@ -1,6 +1,6 @@
-//! Replaces what is on disk by a newer snapshot, beside everything else: batches do not wait for
-//! it, and nothing is lost where it fails. So it grows no longer than it has to, and what could not
-//! be written is made up for.
+//! Replaces what is on disk by a newer snapshot: the copy stays short, and what could not be
+//! written is made up for. It runs beside everything else, so batches do not wait for it, and
+//! nothing is lost where it fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) struct Compaction {
     files: Files,
     wanted: bool,
     attempted: Option<Instant>,
-    /// At most one; it says whether the copy is whole now.
+    /// At most one task, which says in the end whether the copy is whole.
     running: JoinSet<bool>,
 }
 
@@ -31,12 +31,13 @@ impl Compaction {
         Self { files, wanted: false, attempted: None, running: JoinSet::new() }
     }
 
-    /// Asks for a newer snapshot, as soon as there is one.
+    /// Wants the copy replaced, as soon as there is a newer snapshot.
     pub(crate) fn want(&mut self) {
         self.wanted = self.files.exist();
     }
 
-    /// Begins where one is wanted, none is running, and the last attempt is a while ago.
+    /// Begins an attempt where one is wanted, none is running, and the last one was long enough
+    /// ago.
     pub(crate) fn tend(&mut self, origin: &Origin, held: Option<Arc<Held>>) {
         while let Some(ended) = self.running.try_join_next() {
             self.wanted |= !ended.unwrap_or(false);

@@ -49,7 +49,7 @@ pub(crate) struct Disk {
 /// An epoch and a number in it.
 type Place = (Jti, u64);
 
-/// Why what is on disk cannot be gone on with.
+/// Why the copy on disk is no place to go on from.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiskError {
     #[error("{0}")]
@@ -103,7 +103,8 @@ impl Disk {
         replace(&self.dir, "keys", lines.join("\n").as_bytes())
     }
 
-    /// Replays everything that verifies. With an error the replica has entries, and no place.
+    /// Replays everything that verifies. With an error the replica has entries, but no place in the
+    /// feed.
     pub(crate) fn restore(&self, keys: &FeedKeys, now: Moment) -> (Replica, Result<(), DiskError>) {
         let mut replica = Replica::new(now);
         let replayed = self.replay(keys, &mut replica, now);
@@ -144,7 +145,7 @@ impl Disk {
         };
         let mut apply = |object| match replica.apply(object, now) {
             Outcome::Applied | Outcome::Known | Outcome::Ahead => {
-                // It counts at the one place that it is about.
+                // A heartbeat counts only at the place that it is about.
                 heartbeat.clone().map(|beat| replica.apply(Object::Heartbeat(beat), now));
                 Ok(())
             }
@@ -320,7 +321,7 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Cuts off the end of a line that a crash or a full disk broke off: the next one would be a part of
+/// Removes a last line that a crash or a full disk broke off: the next one would become a part of
 /// it.
 fn cut_off(file: &mut File) -> io::Result<()> {
     let mut last = [b'\n'];

@@ -14,7 +14,7 @@ use crate::origin::{Fault, Origin, is_private};
 use crate::refetch::Source;
 use crate::view::{Published, Reader};
 
-/// Heartbeats tell when to fetch; this is for a feed that has none.
+/// How often keys are fetched where no heartbeat tells of newer ones.
 const UNASKED: Duration = Duration::from_secs(3600);
 /// Most versions between the document that is trusted and the newest.
 const MAX_WALK: u64 = 1024;
@@ -54,7 +54,7 @@ impl Source for Document {
             let fetched = timeout(limit, self.fetch_from(&origin)).await;
             match fetched.unwrap_or_else(|_| Err(too_long())) {
                 Ok(true) => return Ok(UNASKED),
-                // It may be keeping a newer one from us; the next would not.
+                // This origin may be keeping a newer one from us: the next is asked as well.
                 Ok(false) => asked = Ok(UNASKED),
                 Err(fault) => asked = asked.or(Err(fault)),
             }
@@ -84,8 +84,8 @@ impl Document {
         Ok(true)
     }
 
-    /// Goes through older versions until one leads to the newest. The version that an untrusted
-    /// document claims to be only bounds the way.
+    /// Goes through older versions until one leads to the newest. The newest document is not
+    /// trusted yet: what version it claims to be serves as a bound only.
     async fn walk(
         &mut self,
         origin: &Origin,
@@ -138,7 +138,7 @@ impl Document {
     }
 }
 
-/// An older document. Where files are served a query is passed over, so each has a name too.
+/// An older document, by query or, at file servers, which ignore queries, by the name of its file.
 async fn version_of(origin: &Origin, version: u64) -> Result<Option<String>, Fault> {
     match origin.keys(Some(version)).await {
         Ok(document) if claimed_version(&document) == Some(version) => return Ok(Some(document)),

@@ -10,14 +10,13 @@ use crate::replica::Object;
 /// Events that are kept for one who is slow.
 const KEPT: usize = 1024;
 
-/// Something that was verified and taken in, or should not have happened. Views have changed
-/// before it is told.
+/// Something that was verified and taken in, or that should not have happened. Readers' views have
+/// changed before it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A batch was applied.
     Batch(Batch),
-    /// A sign of life counted. One that is repeated, or names something else than what is applied,
-    /// does not.
+    /// A sign of life that counted: not a repeated one, nor one that names another place than ours.
     Heartbeat(Heartbeat),
     /// A snapshot was added, or a manifest counted as a sign of life.
     Snapshot(Manifest),
@@ -64,7 +63,7 @@ impl Crier {
 
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
         if self.0.receiver_count() > 0 {
-            // Those who listened may have left meanwhile.
+            // An error says that those who listened have left meanwhile.
             let _ = self.0.send(event());
         }
     }

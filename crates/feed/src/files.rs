@@ -1,4 +1,4 @@
-//! Writes to disk without holding up the tasks that follow, and without being forgotten at the end.
+//! Writes to disk off the runtime's threads, and is waited for when the follower is shut down.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

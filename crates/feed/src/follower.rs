@@ -55,18 +55,18 @@ pub struct Config {
     pub dir: Option<PathBuf>,
     /// PEM certificates to trust beside the platform's.
     pub ca: Option<Vec<u8>>,
-    /// The freshness contract that is enforced here: what the service is told of,
-    /// [`State::Stale`] is reported by and, where it is given to
-    /// [`scrip_verify::Verifier::freshness`], tokens are judged by.
+    /// The freshness contract that is enforced here: the service is told of it, and
+    /// [`State::Stale`] is reported by it. For tokens to be judged by it, give it to
+    /// [`scrip_verify::Verifier::freshness`] too.
     pub freshness: Freshness,
     /// The name under which to acknowledge what is enforced, `[a-z0-9.-]{1,64}`, one for each
-    /// process; the feed is read in it. Without it nothing is said: as long as somebody read the feed
-    /// so within a week, the service answers that a revoked token may be accepted until it expires,
-    /// and nobody waits for this follower.
+    /// process; the feed is read in it. Without it nothing is acknowledged and nobody waits for this
+    /// follower; for a week after the last such reader, the service answers that a revoked token may
+    /// be accepted until it expires.
     pub verifier: Option<String>,
 }
 
-/// Why a follower does not start. That nobody answers is no such reason.
+/// Why a follower does not start. A service that does not answer is no reason.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Neither `https` nor a loopback address, or not a URL: credentials and keys would travel in
@@ -184,8 +184,7 @@ impl Follower {
     }
 }
 
-/// The issuer, and all places that serve its feed, in order of preference; both checked, as the
-/// pin is.
+/// The issuer, and all places that serve its feed in order of preference. Checks them and the pin.
 pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartError> {
     let http = origin::client(config.ca.as_deref())
         .map_err(|error| StartError::Http(error.to_string()))?;

@@ -30,7 +30,7 @@ pub struct KeySource {
     pub ca: Option<Vec<u8>>,
 }
 
-/// Keeps the keys of an issuer that has no feed. What it revokes is not known: views say
+/// Keeps the keys of an issuer that has no feed. What that issuer revokes is not known: views say
 /// [`scrip_verify::Information::Unfollowed`]. It stops when this is dropped.
 #[derive(Debug)]
 pub struct KeysAlone {

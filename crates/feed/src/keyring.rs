@@ -27,12 +27,12 @@ impl Keyring {
         Self { held, bell, alarms }
     }
 
-    /// Waits for the first keys; an error: there will be none.
+    /// Waits for the first keys. An error means that there will be none.
     pub(crate) async fn filled(&mut self) -> Result<(), RecvError> {
         self.held.wait_for(Option::is_some).await.map(drop)
     }
 
-    /// Waits for other keys; an error: there will be none.
+    /// Waits for other keys. An error means that there will be none.
     pub(crate) async fn changed(&mut self) -> Result<(), RecvError> {
         self.held.changed().await
     }
@@ -48,14 +48,15 @@ impl Keyring {
         self.held.borrow().clone()
     }
 
-    /// Asks for newer keys where there are some.
+    /// Asks for newer keys where `version` is newer than ours.
     pub(crate) fn expect(&self, version: u64) {
         if self.held().is_none_or(|held| held.version < version) {
             self.bell.newer();
         }
     }
 
-    /// Takes a text for what it claims to be. A key that is not known is asked for first.
+    /// Proves that a text is what it claims to be. Where its key is not known, keys are fetched
+    /// first.
     pub(crate) async fn prove<T: Object>(&self, jws: &str) -> Result<Proven<T>, Unproven> {
         let prove = || match self.held() {
             Some(held) => held.feed.prove(jws),

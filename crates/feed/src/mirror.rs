@@ -84,7 +84,7 @@ impl Mirror {
     /// # Errors
     /// [`StartError`] for a configuration that cannot work, or a directory that another mirror has.
     pub async fn open(mut config: Config, dir: PathBuf) -> Result<Self, StartError> {
-        // Whoever reads the copy acknowledges nothing in its name.
+        // Those who read the copy do not acknowledge in the mirror's name.
         config.verifier = None;
         let (issuer, origins) = origins(&config)?;
         let mut keeper = Keeper::new(&config.issuer, config.root.as_deref());
@@ -182,7 +182,8 @@ impl Mirror {
         }
         let alarm = match outcome {
             Outcome::Applied => {
-                // Whoever reads a manifest finds the keys that it was signed with, and its blob.
+                // In this order: whoever reads a manifest finds its blob and the keys that signed
+                // it.
                 self.write_keys().await?;
                 let site = self.site.clone();
                 let write = move || site.write(snapshot.as_ref(), &manifest);

@@ -1,4 +1,5 @@
-//! One place that serves the feed, over HTTP: bounded, impatient and believed in nothing.
+//! One place that serves the feed over HTTP. Answers are bounded in size and time, and nothing in
+//! them is believed.
 
 use std::error::Error as _;
 use std::fmt;
@@ -118,7 +119,7 @@ pub(crate) enum Fault {
     /// Another status than 200.
     #[error("status {0}")]
     Status(u16),
-    /// The origin has nothing there: as far as it goes, a copy of files.
+    /// The origin has nothing there, which is how one is told that serves files only.
     #[error("the origin has nothing there")]
     Absent,
     /// 410: the origin does not have, or no longer has, what was asked for. A hint only.
@@ -206,7 +207,7 @@ impl Origin {
         }
         let request = request.timeout(REQUEST + wait.unwrap_or_default());
         let response = match ok(request).await {
-            // Where nobody is asked who he is, files that are not there may be "forbidden".
+            // Some file servers answer 403 for what is not there.
             Err(Fault::Status(401 | 403)) if self.credential.is_none() => Err(Fault::Absent),
             response => response,
         };
@@ -239,10 +240,10 @@ impl Origin {
         url
     }
 
-    /// Says what is enforced here. Of the answer its status is all that is read.
+    /// Says what is enforced here. Only the status of the answer is read.
     pub(crate) async fn acknowledge(&self, ack: &impl Serialize) -> Result<(), Fault> {
         if self.credential.is_none() {
-            // It would be nobody's word.
+            // Without a credential it would be nobody's word.
             return Err(Fault::Absent);
         }
         let request = self.authorized(self.http.post(self.url("/v1/deny/acks"))).await?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// A time between zero and `most`, all equally likely: full jitter, so that a fleet that lost its
-/// feed at one moment does not come back at one moment.
+/// Full jitter, any time between zero and `most`: a fleet that lost its feed at one moment must not
+/// come back at one moment.
 #[expect(clippy::disallowed_methods, reason = "this file is the package's randomness")]
 pub(crate) fn jitter(most: Duration) -> Duration {
     let mut bytes = [0; 4];

@@ -92,15 +92,15 @@ impl Snapshot {
 /// What an object did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The copy, or what is known of its age, is another now.
+    /// It changed the copy, or what is known of its age.
     Applied,
     /// Nothing new.
     Known,
     /// Batches are missing before it: fetch them.
     Gap,
-    /// It does not continue what we have: fetch a snapshot, or the blob of this one.
+    /// It does not continue what we have: fetch a snapshot, or the blob of this manifest.
     Elsewhere,
-    /// A manifest of something that we are past. It says nothing of now.
+    /// A manifest of a place that we are past: it says nothing of the present.
     Late,
     /// Another payload than ours for the same number. Evidence is kept; a snapshot may help.
     Equivocation,
@@ -140,7 +140,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Whether it shows nothing that `other` does not: another sign of life of the same fork.
+    /// Whether it shows nothing new after `other`, being one more sign of life of the same fork.
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         (self.epoch, self.seq, self.claimed) == (other.epoch, other.seq, other.claimed)
     }
@@ -178,7 +178,7 @@ impl Replica {
         self.evidence.as_ref()
     }
 
-    /// The batch that was applied last, where it is remembered: a snapshot has none.
+    /// The batch that was applied last, where it is remembered: after a snapshot it is not.
     pub(crate) fn head_batch(&self) -> Option<HeadBatch> {
         let at = self.standing.position?;
         let last =
@@ -289,8 +289,8 @@ impl Replica {
         if self.standing.position.is_none_or(|at| at.epoch != manifest.epoch) {
             self.forget();
         }
-        // Added to what we have, never in its place: an epoch that begins after a failure may know
-        // less than we do.
+        // A new epoch's entries are added to ours and never replace them: it begins after a
+        // failure, and may know less than we do.
         self.deny = if self.deny.is_empty() {
             DenySet::from_blob(blob)
         } else {
@@ -300,7 +300,8 @@ impl Replica {
         };
         self.reach(Position { epoch: manifest.epoch, seq: manifest.seq, head: manifest.head });
         let alive = self.alive(manifest.iat, now);
-        // It may be older than our request for it: what comes next says whether anything is missing.
+        // The snapshot may be older than our request for it: a later heartbeat says whether
+        // anything is missing.
         self.standing.behind = true;
         match alive {
             Outcome::Known => Outcome::Applied,

@@ -47,7 +47,7 @@ pub(crate) struct Standing {
     heard_age: u64,
     /// Latest issuer's time that was ever verified.
     verified: u64,
-    /// The latest that it must have been: an issuer's time, and when it arrived.
+    /// What the time must at least be: an issuer's time, and when that arrived.
     floor: (u64, Instant),
 }
 
@@ -128,7 +128,7 @@ impl Standing {
         self.heard
     }
 
-    /// Takes note of a verified time that is not ahead of ours.
+    /// Takes note of a verified time of the issuer's that is not ahead of our clock.
     pub(crate) fn witness(&mut self, iat: u64, now: Moment) {
         self.verified = self.verified.max(iat);
         if iat > self.floor_at(now) {

@@ -16,10 +16,10 @@ use crate::signed::{Object as Signed, Proven, Unproven};
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(10);
-/// Ranges and snapshots that one attempt to catch up may take.
+/// Most ranges and snapshots in one attempt to catch up.
 const MAX_RANGES: usize = 64;
 const MAX_SNAPSHOTS: usize = 2;
-/// Polls of an origin whose stream is not to be had, before the stream is tried again.
+/// Polls of an origin whose stream cannot be had before the stream is tried again.
 const POLLS: usize = 12;
 
 /// Follows one issuer's feed. The only one that changes what readers see.
@@ -28,15 +28,15 @@ pub(crate) struct Writer {
     pub(crate) intake: Intake,
 }
 
-/// Looks at a copy in files, before a better way is tried again.
+/// Looks at a copy in files before the origins are tried again from the first.
 const REREADS: usize = 4;
 
 /// How an origin serves the feed.
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
-    /// Stream or ranges: what is revoked arrives as it is.
+    /// By stream or in ranges: batches arrive as they are made.
     Live,
-    /// Files, a manifest and its blob, as late as their copying and our polling.
+    /// By files, a manifest and its blob: as late as the copying and our polling make it.
     Copy,
 }
 
@@ -70,7 +70,7 @@ impl Writer {
             failures = if younger { 0 } else { failures + 1 };
             turn = match result {
                 Ok(Way::Live) if younger => turn,
-                // Whoever comes before it may be there again, and is sooner.
+                // An origin before the copy may be back, and would be quicker.
                 Ok(Way::Copy) if younger => 0,
                 Ok(_) => turn + 1,
                 Err(fault) => {
@@ -89,7 +89,8 @@ impl Writer {
             result => result?,
         }
         match self.listen(origin).await {
-            // Nothing wrong with the way there: something on it may be holding the stream back.
+            // The origin can be reached, but something on the way may hold streams back: it is
+            // polled.
             Err(Fault::Silent | Fault::Absent | Fault::Status(_) | Fault::Protocol(_)) => {
                 self.poll(origin).await
             }
@@ -102,7 +103,7 @@ impl Writer {
         let mut stream = origin.stream(at.epoch, at.seq).await?;
         let opened = Moment::now().monotonic;
         loop {
-            // Only a sign of life that counts moves the deadline; bytes do not.
+            // Only a sign of life that counts moves the deadline, other bytes do not.
             let standing = self.intake.standing();
             let silence = Duration::from_secs(standing.silence_limit());
             let deadline = standing.heard().max(opened) + silence;
@@ -147,8 +148,8 @@ impl Writer {
         Ok(Way::Live)
     }
 
-    /// Follows files that somebody keeps up to date: a manifest that is dated later is a sign of
-    /// life, one of something later brings a blob.
+    /// Follows files that somebody keeps up to date: a manifest with a later date is a sign of
+    /// life, and one of a later place is followed by its blob.
     async fn reread(&mut self, origin: &Origin) -> Result<Way, Fault> {
         let mut tag = None;
         for _ in 0..REREADS {
@@ -156,10 +157,11 @@ impl Writer {
                 let manifest = self.intake.keyring.prove(&jws).await?;
                 match self.manifest(origin, manifest.clone()).await? {
                     Outcome::Applied => {
-                        // Nothing else will say that this is all there is.
+                        // Files have no heartbeat that says that this is all: the manifest stands
+                        // for it.
                         self.intake.apply(Object::Manifest(manifest)).await;
                     }
-                    // A copy may be late; it becomes no younger by that.
+                    // A copy may be late, which is no alarm, and makes nothing younger.
                     Outcome::Known | Outcome::Ahead | Outcome::Late => {}
                     _ => return Err(Fault::Unfilled),
                 }
@@ -171,7 +173,7 @@ impl Writer {
         Ok(Way::Copy)
     }
 
-    /// The time between two polls; a fault where an origin has shown nothing new for long.
+    /// The time between two polls, or a fault where an origin has shown nothing new for too long.
     fn patience(&self) -> Result<Duration, Fault> {
         let standing = self.intake.standing();
         match standing.silence(Moment::now()) > 2 * standing.silence_limit() {
@@ -214,7 +216,7 @@ impl Writer {
                     snapshots += 1;
                     let outcome = self.snapshot(origin).await?;
                     if outcome == Outcome::Late && matches!(progress, Progress::Lost) {
-                        // It has lost what we have, or says so.
+                        // The origin has lost our place, or claims that it has.
                         self.intake.refuse_older();
                     }
                     if !matches!(outcome, Outcome::Applied | Outcome::Known | Outcome::Ahead) {
@@ -235,7 +237,7 @@ impl Writer {
         let Range { batches, heartbeat, more } = range;
         for jws in batches {
             let batch = match self.intake.keyring.prove(&jws).await {
-                // The key was withdrawn after it had signed: only a snapshot leads past that.
+                // The key was withdrawn after it had signed this: only a snapshot leads past it.
                 Err(Unproven::UnknownKey) => return Ok(Progress::Stuck),
                 batch => batch?,
             };

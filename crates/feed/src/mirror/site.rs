@@ -78,8 +78,8 @@ impl Site {
         at(&self.dir, BLOBS).join(blob.to_string()).exists()
     }
 
-    /// Writes the blob where it is a new one, then the manifest. Whoever has just read the manifest
-    /// before finds its blob for as long as this one stands.
+    /// Writes the blob where it is a new one, then the manifest. The blob of the manifest before
+    /// stays until the next one: somebody may just have read that manifest.
     pub(super) fn write(
         &self,
         snapshot: Option<&Snapshot>,

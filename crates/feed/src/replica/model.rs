@@ -38,7 +38,8 @@ struct World {
     service: Service,
     follower: Follower,
     set_back: bool,
-    /// What it goes by arrived late, and at a clock that was behind: nothing there could tell.
+    /// The follower was restarted with a clock that was behind, and then heard something that had
+    /// been held back by as much: nothing on its side could tell.
     deceived: bool,
 }
 
@@ -78,7 +79,7 @@ impl Model for Feed {
         for &fact in facts {
             let said = [Message::Heartbeat(fact), Message::Snapshot(fact)];
             steps.extend(said.map(Step::Deliver));
-            // A heartbeat is dated first, and then names what has been sent by the time it is.
+            // A heartbeat's date is read first; what it counts is read when it is sent.
             let dated = (0..fact.at).map(|at| Message::Heartbeat(Fact { at, ..fact }));
             steps.extend(dated.map(Step::Deliver));
         }

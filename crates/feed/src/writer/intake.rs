@@ -1,4 +1,4 @@
-//! The way of a proven object to what readers see: apply, publish, store, acknowledge.
+//! How a proven object gets to the readers: applied, published, stored, acknowledged.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Intake {
         }
     }
 
-    /// Applies, publishes, stores, acknowledges: a token is refused before the disk has turned.
+    /// Applies, publishes, stores, acknowledges. A token is refused without waiting for the disk.
     pub(crate) async fn apply(&mut self, object: Object) -> Outcome {
         let outcome = self.replica.apply(object.clone(), Moment::now());
         self.publish();
@@ -77,7 +77,7 @@ impl Intake {
             }
             Outcome::Ahead => {
                 self.shared.alarms.raise(Alarm::Ahead, &"a sign of life from the future");
-                // It makes nothing young; what is in it is denied all the same.
+                // A snapshot from the future makes nothing young, but its entries are enforced.
                 if matches!(object, Object::Snapshot(_)) {
                     self.persist(object).await;
                 }
@@ -87,8 +87,8 @@ impl Intake {
         outcome
     }
 
-    /// Raises the alarm for a snapshot of what we are past, and remembers the batch that its origin
-    /// seems not to have.
+    /// Raises the alarm for a snapshot of a place that we are past, and remembers the batch that
+    /// its origin seems to lack.
     pub(crate) fn refuse_older(&mut self) {
         self.shared.alarms.raise(Alarm::Backwards, &"a snapshot from before what was seen");
         self.dispute();
@@ -99,7 +99,7 @@ impl Intake {
         self.disputed = self.replica.head_batch().or(self.disputed.take());
     }
 
-    /// Lets it be acknowledged where we are, to the origin that is followed.
+    /// Has our place acknowledged to the origin that is followed.
     pub(crate) fn enforce(&mut self, origin: usize) {
         self.origin = origin;
         let standing = self.replica.standing();

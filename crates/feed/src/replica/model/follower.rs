@@ -7,7 +7,8 @@ use super::super::{Object, Outcome, Replica};
 use super::service::{Fact, Service};
 use crate::clock::Moment;
 
-/// The rules by which an object is taken in; [`Replica::apply`], or something worse.
+/// The rules by which an object is taken in: [`Replica::apply`], or broken ones, which the model
+/// has to find out.
 pub(super) type Rules = fn(&mut Replica, Object, Moment) -> Outcome;
 
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ impl Follower {
         let elapsed = standing.heard().duration_since(start.monotonic);
         let at_start = Moment { wall: 0, ..start };
         let times = (standing.as_of(), elapsed, standing.now(at_start), standing.age(at_start));
-        // Of each epoch it has the first batches: how many, and the place, tell which.
+        // It has the first batches of each epoch, so their number and the place tell which.
         let denied = replica.deny.len();
         (at, standing.behind, times, remembered, denied, replica.highest, self.disk.clone())
     }
