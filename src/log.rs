@@ -3,6 +3,11 @@
 //! full disk, nobody left at the other end).
 //!
 //! The audit log is another thing: it is in the database, in the transaction of what it tells of.
+//!
+//! Written where they arise, as tracing does by itself, lines stop every request with a pipe that
+//! nobody reads; with a full disk the complaint about a failed write went to the same place, and
+//! panicked. tracing-appender counts lines where this counts bytes, keeps silent about errors, and
+//! prints to standard output where it cannot end.
 
 use std::io::{self, Write};
 use std::sync::Arc;

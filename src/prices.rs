@@ -2,6 +2,15 @@
 //!
 //! The price of a model is that of the most specific pattern that allows it: its own name, else the
 //! longest prefix. All is exact, in whole numbers, and rounded up once for each token.
+//!
+//! A token is held at the dearest price of what it permits: of a pattern that is the dearest of all
+//! within it and of the one that covers it, and none where nothing covers it whole. A token without
+//! models is held at the dearest price of the list, because nobody can say what it will use. What
+//! has no price where it is counted, or no model, costs the rate that the token was held at. A
+//! count that is corrected to a cheaper model gives nothing back that was charged.
+//!
+//! Quotas are bare decimals, and would mean something else in another currency: so the first list's
+//! stays. Tokens that were minted before a policy limited money are not counted in it.
 
 mod money;
 

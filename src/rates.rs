@@ -2,6 +2,9 @@
 //!
 //! All by one rule, GCRA (ITU-T I.371): a key's whole state is the time at which everything that it
 //! was given will have been earned. In memory; replicas tell each other in `exchange`.
+//!
+//! No mint waits for other replicas. What comes too often costs the database the reading of its
+//! client, which all who ask at once share.
 
 mod appointments;
 mod exchange;

@@ -3,6 +3,14 @@
 //! A follower acknowledges the batches that it enforces, and with each heartbeat that it still does
 //! and on which terms. Who acknowledges is the authenticated client with the name that it gives its
 //! verifier: nobody speaks for another client's. What is made of it is in `receipts/enforced.rs`.
+//!
+//! What comes behind an earlier acknowledgement changes nothing, not even whether its verifier is
+//! connected: one that was set back shows as silent. So that one follower is not hidden by another
+//! with the same credential, a follower reads the feed under the name that it will acknowledge
+//! under (`X-Scrip-Verifier`), and is missed from its first look on. Whoever gives no name
+//! acknowledges nothing: a mirror, or a follower of before this header. With no verifier known,
+//! `all` is false. Where the database cannot say who enforces a revocation that it has just
+//! committed, the answer is 201 with the worst case.
 
 mod enforced;
 mod inbox;

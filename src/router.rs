@@ -37,8 +37,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// Longest time from a request's head to the end of its body, however it trickles in.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Most requests at once that mint or introspect, and most that give up a token; beyond it they are
-/// shed, so that overload never slows down revoking. Two groups of the recorder's: were it many more,
-/// a slow database would let all of them wait in vain.
+/// shed, so that overload never slows down revoking. Two groups of the recorder's: with twice as
+/// many, a database on a busy machine let all of them wait for a connection in vain, and served
+/// nobody.
 const MOST_OAUTH: usize = 512;
 
 /// All routes of the API.

@@ -2,8 +2,8 @@
 //!
 //! A ledger belongs to the client that registers it, and reports for it alone: nobody speaks for
 //! another's. Its name is that of the verifier beside it, whose receipts tell since when it refuses a
-//! revoked token. It ends when it retires, is retired by whoever may end its client, or that client is
-//! deleted.
+//! revoked token. It ends when it retires, when somebody who may end its client retires it, or with
+//! that client.
 
 mod denied;
 mod request;

@@ -2,6 +2,11 @@
 //! not have it (any more) has lost what was acknowledged, and is found out by it.
 //!
 //! The folder is shared: each replica writes a file of its own, and a start looks at all of them.
+//!
+//! A file is named by the first number that no running process has locked, not by an address or a
+//! host: which file was whose does not matter, because a start reads all of them, and clears away
+//! those of replicas that have ended. The root's thumbprint is in it, because a database restored
+//! from before a rotation of the root would sign with one that nobody believes any more.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -1,5 +1,11 @@
 //! How far an operator reaches: everywhere, or one tenant. Decided here, from its policy as it is at
 //! the moment of the request, and nowhere else.
+//!
+//! Names of a foreign tenant are answered before anything is looked up, and ids after the same
+//! statements as unknown ones. A place in a list (`after`) says nothing of what is not in the list.
+//! Confined operators are told whether all verifiers enforce a revocation, and by when, because that
+//! is about their own tokens, but not which verifiers; the feed's `seq` is one number for all
+//! tenants.
 
 use scrip_token::QualifiedName;
 

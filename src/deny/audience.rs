@@ -1,6 +1,9 @@
 //! Everybody who follows. What is published is rendered once and kept once, in a ring of so many
 //! bytes that all share; a follower is a place in it. Nobody waits for anybody: whoever falls out
 //! of the ring is cut, and resumes where it was.
+//!
+//! A stream that stalls within an HTTP/2 connection that lives keeps its place and one frame until
+//! it moves. What a follower lacks that resumes is read for it a page at a time, as it takes it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

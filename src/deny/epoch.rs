@@ -3,6 +3,11 @@
 //! A database that was restored from a backup, or failed over to a copy that lagged, has forgotten
 //! revocations that were acknowledged. What they were is unknown: a new epoch begins by refusing
 //! every token there is, and followers keep what they knew.
+//!
+//! Before anything of the feed is signed, the numbering row is compared with what this process
+//! knows, which costs a query only where another replica was first. Heads of batches are kept for 7
+//! days after they were followed: a witness that is older is passed over where another one has seen
+//! more, as long as no key that it saw revoked signs again.
 
 use std::collections::BTreeSet;
 

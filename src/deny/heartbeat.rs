@@ -1,4 +1,8 @@
 //! Signs of life: what the feed has got to, as of when.
+//!
+//! A heartbeat that counts less than its follower has makes nobody young, and one that counts more
+//! makes it ask. So it is given its time first, beside the batches, and its number when it is sent:
+//! what was sent by then is at least all that was on the list by its time.
 
 use std::sync::Arc;
 use std::time::Instant;

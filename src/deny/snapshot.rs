@@ -1,5 +1,10 @@
 //! The whole list as one file, with a signed manifest: made beside the requests, from the one
 //! before it, and served from memory.
+//!
+//! A manifest may be older than the request for it, as one from an untrusted relay always might
+//! have been: it says what was so at its `iat`, age is counted from there, and everything since is
+//! in the batches after it. A follower counts itself in step by a heartbeat made after its question
+//! only.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,11 @@
 //! The feed's publisher: renders each batch and heartbeat once and hands the bytes to everybody
 //! who follows.
+//!
+//! On Postgres the transaction that numbers a batch notifies, so that the commit itself wakes the
+//! other replicas. Each listens on a connection beside its pools, and makes a lost one again after
+//! 1 to 30 s. Looking once a second bounds the delay where nothing is heard (a lost connection, a
+//! pooler that passes no notifications), and `scrip_feed_batches_total{by="polled"}` shows that it
+//! was needed. SQLite has one process.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! What differs between two policies, member by member, and in which direction.
+//!
+//! Policies are compared as JSON. A member that is not known here is taken for a restriction, which
+//! narrows when it comes and widens when it goes; only the lists of grants are known by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

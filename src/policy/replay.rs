@@ -1,4 +1,8 @@
 //! What a policy would have answered to requests that were really made.
+//!
+//! The audit event of a mint, and that of a refusal, says what was asked beside what was granted; a
+//! request that is too long for any token is not on record. What is replayed are the requests of
+//! the clients that have the policy now.
 
 use serde::Serialize;
 

@@ -23,8 +23,10 @@ const MOST_TOLD: u32 = 60;
 /// Failed authentications, remembered for as long as they slow anybody down.
 ///
 /// They count against the pair of client and place, and against the place: never against a client
-/// wherever it is, or any stranger could lock it out. What a name belongs to plays no part, so that
-/// an unknown client is slowed down like a known one, and told of like one.
+/// wherever it is, or any stranger could lock it out. Whoever sits behind the same address (IPv6:
+/// the same /64) can lock it out for a while, because a secret that is tried under a limit is a
+/// guess like any other. Names count whether they are anybody's or not, so an unknown client is
+/// slowed down, and told of, like a known one.
 pub struct Failures(Mutex<Known>);
 
 struct Known {

@@ -1,4 +1,7 @@
 //! When the next one is in time.
+//!
+//! The governor crate would not do: it has one quota for each limiter, cannot look without taking,
+//! which failures need, and cannot charge more than is left, which replicas need.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;

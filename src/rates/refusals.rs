@@ -17,7 +17,7 @@ const OF_ALL_PLACES: Pace = pace(10_000, HOUR);
 const MOST: usize = 65_536;
 
 /// Refusals that were written down lately. The log is kept, and whoever asks in a loop for what it
-/// does not get says nothing new.
+/// does not get says nothing new. An exhausted quota is a refusal too.
 pub struct Refusals(Mutex<Written>);
 
 struct Written {

@@ -1,5 +1,8 @@
 //! What a group of mints takes from the quotas of its clients: all of them are locked at once, and
 //! each order reserves after the one before it.
+//!
+//! The quota is the one that the judgement read: a mint under way while it is lowered may still be
+//! counted under the old one. Another kind of window in the policy begins another account.
 
 use std::collections::{BTreeMap, BTreeSet};
 

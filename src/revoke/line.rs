@@ -1,4 +1,7 @@
 //! Who waits to be in a group, and whose turn it is: a flood slows the flooder.
+//!
+//! Nobody has more places than are left: one caller alone gets half of them, two get two thirds
+//! together, and there is always one for whoever comes next. A replica counts for itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -28,8 +28,9 @@ pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
 }
 
 /// Time after which a connection is broken whose peer acknowledges nothing, or takes nothing
-/// because it does not read (RFC 5482): three heartbeats. The kernel sees that of a single byte,
-/// long before a write would have to wait.
+/// because it does not read (RFC 5482): three heartbeats. The kernel knows of a closed window from
+/// the first byte that does not fit through it, where writes would succeed for megabytes more; it
+/// finds peers that vanished, too.
 #[cfg(target_os = "linux")]
 const STALL: std::time::Duration = std::time::Duration::from_secs(15);
 

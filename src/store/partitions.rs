@@ -4,6 +4,9 @@
 //! No mint depends on it: what finds no partition lies in the default one, where it is deleted row by
 //! row. And no mint fails by it: nothing here waits, or keeps others waiting, for as long as a mint
 //! waits for a lock.
+//!
+//! A day has a partition of its own; of a longer retention it is a thirty-second, so that there are some
+//! forty at most. Whichever replica comes first makes them.
 
 use super::column::floor;
 use super::session::heard;

@@ -1,3 +1,7 @@
+//! The tables, by migrations that are only ever added. There never was a number 6. (Said here,
+//! because a note in a migration would change its checksum, and every database that has it would be
+//! refused.)
+
 use super::session::heard;
 use super::{Conn, Session, StoreError, Tx, on};
 use sqlx::migrate::{MigrateError, Migrator};

@@ -6,6 +6,12 @@
 //! * Where a ledger has said nothing for a grace after that, all of the escrow counts as spent, and an
 //!   alert names the ledger.
 //! * Where nobody counts for an audience, the policy has said what silence means.
+//!
+//! A ledger's silence is an alert when the first escrow is lost by it, and the next one comes not before
+//! the ledger has caught up, once an hour at most. The alert belongs to the ledger's tenant; those whose
+//! budgets are lost see them as spent, and whose ledger counts for them is not said. What waits for a
+//! ledger that does not report waits in an index, and costs nothing. Settling adds nothing to what is
+//! out, so thresholds are looked at where something is added: at mints and reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

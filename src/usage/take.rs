@@ -1,4 +1,10 @@
 //! One report, applied: what it counts is set, and what goes beyond the escrows is charged.
+//!
+//! A count for a token that is not on record, or of another audience, is listed in the answer and
+//! forgotten: to refuse the report would make its sender keep it for ever. One that says more by
+//! models than in all is refused. A `complete_until` within the leeway ahead counts as now, one
+//! beyond it is refused. The report's id is for those who look for it in logs; nothing is
+//! remembered under it.
 
 use std::collections::{BTreeMap, HashMap};
 

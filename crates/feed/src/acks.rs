@@ -1,4 +1,8 @@
 //! Tells the service what is enforced here, and where it was contradicted.
+//!
+//! An acknowledgement that is refused (4xx) is not repeated: the next change is told instead. A
+//! batch of ours that an origin contradicts, or seems to have lost, goes along once as evidence.
+//! Mirrors have no credential and are told nothing.
 
 use std::time::Duration;
 

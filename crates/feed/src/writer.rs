@@ -1,4 +1,9 @@
 //! The writer half: connects, fills gaps, and starts again when it has to.
+//!
+//! An origin that answers 404 for batches and stream is a copy in files. Its manifest is polled,
+//! and its date counts as a heartbeat's does; a manifest that is late is no alarm. An origin that
+//! calls our place unknown (410) and then offers less than we have is one. After some looks at a
+//! copy the origins are tried again from the first.
 
 mod intake;
 

@@ -3,6 +3,10 @@
 //! A token's place follows from a keyed hash of its last bytes, which its signature ends with; a
 //! hit is a comparison of *every* byte. Readers write nothing that other readers read, so a token
 //! that two threads present at once costs each what it costs one.
+//!
+//! What is kept is a token's bytes and claims, not a verdict: revocation, keys and time are judged
+//! anew at each request, so nothing has to be evicted. A reader holds what it found by an
+//! `arc-swap` guard, because a count would be written by every reader of a hot token.
 
 use std::fmt;
 use std::hash::BuildHasher;

@@ -1,4 +1,7 @@
 //! What is to be done, and in which order. Pure.
+//!
+//! What has no file is disabled within the tenants that the folder names, because one team's folder
+//! must not end the clients of another, and only where there is a folder of clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 

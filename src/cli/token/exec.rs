@@ -1,4 +1,7 @@
 //! `scrip token exec`: a command with a token at hand.
+//!
+//! The folder with the token is in memory where the system has such a place (`XDG_RUNTIME_DIR`). A
+//! `kill -9` leaves the command running, and the folder with a token that ends by itself.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};

@@ -1,4 +1,8 @@
 //! One file that holds a token that lives, or is not there.
+//!
+//! A token that has ended is removed, because a file that is not there says more than a 401. Only a
+//! token is ever replaced by a token. The next one is written beside it under a fixed name, which a
+//! killed process leaves for the next one to remove.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
