@@ -94,8 +94,8 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         .map_err(|error| Problem::invalid("", error.to_string()))
 }
 
-/// The name in `../{tenant}/{name}`. Of what is out of reach nothing is looked up: `beyond` is the
-/// answer, whether it exists or not.
+/// The name in `../{tenant}/{name}`. A name out of reach is not looked up: it is answered with
+/// `beyond`, whether it exists or not.
 pub(crate) fn named(
     (tenant, name): (String, String),
     reach: &Reach,
@@ -107,7 +107,7 @@ pub(crate) fn named(
     if reach.covers_name(&name) { Ok(name) } else { Err(beyond()) }
 }
 
-/// The answer to a change that was made, with what is odd about it where something is.
+/// The answer to a change that was made, with the `warnings` about it if there are any.
 fn warned(mut reply: Value, warnings: Vec<String>) -> Value {
     if !warnings.is_empty() {
         reply["warnings"] = warnings.into();

@@ -1,7 +1,7 @@
 //! Who did what, when, from where, what was asked and granted, and what came of it.
 //!
-//! What changes something is written in the transaction that changes it. What was only refused is
-//! written by a task in groups: a flood of refusals must not slow down those who are served.
+//! The event of a change is written in the transaction of the change. Refusals are written by a
+//! task, in groups: a flood of them must not slow down those who are served.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

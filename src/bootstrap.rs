@@ -52,7 +52,7 @@ pub enum BootstrapError {
     /// The keys document.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// The database was set up under another name. Every token carries it.
+    /// The database was set up for another issuer, whose name every token carries.
     #[error("this database belongs to the issuer {0}")]
     OtherIssuer(String),
     /// A name or policy that is built in does not parse, which does not happen.
@@ -180,8 +180,8 @@ async fn make_policy(tx: &mut Tx, now: u64) -> Result<(), BootstrapError> {
     if policies::latest(tx, OPERATOR_POLICY).await?.is_some() {
         return Ok(());
     }
-    // All of them: nobody grants what they do not hold, and somebody has to register verifiers. It
-    // serves nobody but the service itself.
+    // All scopes, because nobody can grant what they do not hold, and somebody has to register
+    // verifiers. It serves no gateways: `self` is the service.
     let policy = json!({
         "name": OPERATOR_POLICY, "audiences": [SELF_AUDIENCE], "scopes": OPERATOR_SCOPES,
         "serves": [SELF_AUDIENCE], "env": OPERATOR_ENV, "ttl": {"default": 300, "max": 900},

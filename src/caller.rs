@@ -62,8 +62,8 @@ pub enum Unproved {
     /// No credential, an unknown or disabled client, or a wrong secret: indistinguishable.
     #[error("client authentication failed")]
     Wrong,
-    /// The secret is right, and past due for so long that the policy has it refused. Outside the
-    /// same as [`Unproved::Wrong`].
+    /// The secret is right, and past due for so long that the policy has it refused. To the outside
+    /// it looks like [`Unproved::Wrong`].
     #[error("the credential of {0} is past due")]
     PastDue(QualifiedName),
     /// RFC 6749 section 2.3: more than one way of authenticating.
@@ -72,7 +72,7 @@ pub enum Unproved {
     /// Vault is away, so that nobody can be told that a credential is wrong.
     #[error("Vault is away")]
     Away,
-    /// Too many failures before this one, which was not looked at.
+    /// There were too many failures before; this attempt was not looked at.
     #[error(transparent)]
     TooOften(#[from] TooOften),
     /// Too many failures beside this one, which was.
@@ -209,8 +209,8 @@ async fn look_up(
     }
     let entry = register.find(&name).await?;
 
-    // By the clock by which upkeep ends versions for good. It was read with the client: nobody waits
-    // for it here.
+    // The database's clock, by which upkeep ends versions for good; it was read together with the
+    // client.
     let now = entry.as_ref().map_or(0, |entry| entry.now);
     let overlap = entry.as_ref().map_or(0, |entry| entry.client.overlap.unsigned_abs());
     let overlap = Duration::from_secs(overlap);

@@ -220,8 +220,8 @@ const OTHERS: [&str; 7] = [
     "SCRIP_OPS_URL",
 ];
 
-/// Variables that begin with `SCRIP_` and mean nothing, each with the nearest name that does.
-/// Orchestrators inject some (`SCRIP_SERVICE_HOST`), so this is a warning only.
+/// Variables that begin with `SCRIP_` but mean nothing, each with the nearest name that means
+/// something. Orchestrators inject some (`SCRIP_SERVICE_HOST`), so this is a warning only.
 #[must_use]
 pub fn unknown_variables(command: &clap::Command) -> Vec<(String, Option<String>)> {
     let mut known: Vec<String> = OTHERS.map(str::to_owned).to_vec();

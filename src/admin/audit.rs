@@ -57,7 +57,7 @@ pub async fn list(
     Ok(Json(page.reply(items, events.last().map(|event| event.id.to_string()))))
 }
 
-/// As it is shown, here and by the webhook.
+/// An event as it is shown here and sent to the webhook.
 pub(crate) fn show(event: &audit::Event) -> Result<Value, StoreError> {
     let detail: Value = serde_json::from_str(&event.detail)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;

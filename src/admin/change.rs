@@ -109,7 +109,7 @@ impl Change {
         &self.by.client
     }
 
-    /// For what is everybody's.
+    /// Lets a change to what belongs to no tenant through.
     ///
     /// # Errors
     /// 403 for an operator who is confined to a tenant.
@@ -172,8 +172,8 @@ impl Change {
         event.origin(self.by.address, self.request_id.clone())
     }
 
-    /// Nobody gives away more of the service's own API than their own policy grants at this
-    /// moment, whatever the token says that they hold.
+    /// Refuses to give away more of the service's own API than the operator's own policy grants at
+    /// this moment, whatever the operator's token says.
     ///
     /// # Errors
     /// 403.

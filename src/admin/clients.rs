@@ -204,8 +204,8 @@ pub async fn change(
         return repeated(&app, first).await;
     }
     let before = locked(&mut tx, &id, &clients::Change::default()).await?;
-    // Taking a stronger policy away is touching it too: whoever may rotate the secret of what is left
-    // has it when the policy comes back.
+    // Taking a stronger policy away needs the same right as using it: whoever may then rotate the
+    // weaker client's secret would have it when the policy comes back.
     if amendment.policy.is_some() || amendment.enabled.is_some() {
         change.may_touch(&app, &mut tx, &before).await?;
     }
@@ -216,7 +216,8 @@ pub async fn change(
     let mut rows = credentials::of_client(&mut tx, id.as_str()).await?;
     let mut appended = None;
     if client.overlap > before.overlap {
-        // What a shorter overlap has ended does not come back with a longer one.
+        // Ended before the overlap is changed: a longer one must not bring back what the shorter
+        // one has ended.
         let versions = credential::known(&before, &rows, in_vault.as_ref());
         let versions = versions.ok_or_else(|| Problem(Failure::unavailable("Vault is away", 5)))?;
         let over = credential::over(&before, &versions, now_ms / 1000);
@@ -240,7 +241,8 @@ pub async fn change(
     audit::insert_many(&mut tx, &[event.at(now_ms)]).await?;
     tx.commit().await?;
     revoking::acknowledge(&app, appended).await?;
-    // What is not refused any more is good at once; what could not be looked at now is later.
+    // So that a secret which is no longer refused is good at once. Where it fails, the next look of
+    // upkeep does it.
     if let Err(error) = lifecycle::review(&app, vec![client]).await {
         tracing::warn!(%error, "a changed client could not be looked at");
     }
@@ -296,7 +298,7 @@ async fn replace(
     let mut tx = revoking::begin(&app, ends_old).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = now_ms / 1000;
-    // A rotation keeps the appointment, so that the next one has to be made.
+    // The date was for this rotation; the next one has to be set anew.
     let version = in_vault.as_ref().and_then(|found| found.versions.newest_name());
     let kept = clients::Change {
         rotated: Some(now),
@@ -374,7 +376,7 @@ pub async fn delete(
     };
     clients::update(&mut tx, id.as_str(), &gone).await?;
     client_warnings::lift(&mut tx, id.as_str(), &Warning::ALL.map(Warning::as_str)).await?;
-    // Nobody could report for them any more.
+    // Without the client nobody could report for its ledgers.
     ledgers::retire_all(&mut tx, id.as_str(), now_ms / 1000).await?;
     let appended = revoking::client(&app, &mut tx, &change, &id, "decommissioned", now_ms).await?;
     let event = change.event("client.delete", "done", &id);
@@ -437,7 +439,7 @@ async fn refresh(app: &App, client: &Client, id: &QualifiedName, now_ms: i64) {
     }
 }
 
-/// The first answer to what may have killed tokens.
+/// The first answer to a change that may have killed tokens, once there is a witness of that.
 async fn repeated(app: &App, first: Value) -> Result<Response, Problem> {
     revoking::attest(app).await?;
     Ok(answer(StatusCode::OK, first, None))

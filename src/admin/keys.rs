@@ -22,8 +22,8 @@ use crate::store::{self, Lock, Tx, audit};
 
 /// The scope that this needs.
 const SCOPE: &str = "scrip:keys";
-/// Heartbeats from the publication of a feed key to its first use. Each tells whoever follows that
-/// there are newer keys; who has heard none of twelve is `Stale` by default.
+/// Heartbeats from the publication of a feed key to its first use. Each tells followers that there
+/// are newer keys; one that has heard none of twelve is `Stale` by default.
 const FEED_LEAD: u64 = 12;
 
 async fn keeper(app: &App, headers: &HeaderMap, arrival: Arrival) -> Result<Caller, Problem> {

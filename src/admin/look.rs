@@ -1,4 +1,4 @@
-//! Somebody who looks at what is on record.
+//! A request to look at what is on record.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -25,7 +25,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Look {
 }
 
 impl Look {
-    /// Proves an operator by a token of `scope`: how far they see.
+    /// Proves an operator by a token of `scope`, and says how far they see.
     ///
     /// # Errors
     /// 401, 403, 503.

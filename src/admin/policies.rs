@@ -49,7 +49,7 @@ pub async fn apply(
         return Ok(Json(first));
     }
     change.may_grant(&app, &mut tx, &policy).await?;
-    // Taking a grant away is touching it too: it may come back.
+    // To take a grant away one must be able to give it: it may come back.
     if let Some(before) = current_policy(&mut tx, name.as_str()).await? {
         change.may_grant(&app, &mut tx, &before).await?;
     }
@@ -178,7 +178,8 @@ fn unknown() -> Problem {
     Problem::not_found("there is no such policy, or no such version of it")
 }
 
-/// Names the time too: a policy that is applied again while its list is read changes its place.
+/// With the time of the policy, because one that is applied again while the list is read changes
+/// its place.
 fn cursor(text: &str) -> Result<(i64, &str), Problem> {
     let parts = text.split_once(':').and_then(|(at, name)| Some((at.parse().ok()?, name)));
     parts.ok_or_else(|| malformed("`after` is not the `next` of this list"))

@@ -43,7 +43,7 @@ pub async fn set(
     let written =
         serde_json::to_string(&list).map_err(|error| StoreError::Corrupt(error.to_string()))?;
 
-    // Of all policies, and so before anybody else has to wait.
+    // Reads all policies, and so before the transaction, in which others would wait.
     let warnings = uncovered(&app, &list).await?;
     let mut tx = app.store.begin(Lock::Operator).await?;
     if let Some(first) = change.answered(&mut tx).await? {
@@ -66,7 +66,7 @@ pub async fn set(
     if let Some(first) = change.claim(&mut tx, &reply, now_ms).await? {
         return Ok(Json(first));
     }
-    // The list itself may be longer than an event is; its version is on record for good.
+    // The event names the version, which is on record for good: the list may be too long for it.
     let detail =
         json!({"version": version, "currency": list.currency(), "models": list.models().len()});
     let event = change.event_of_all("prices.set", "done").detail(&detail);
@@ -120,7 +120,8 @@ pub async fn versions(
     Ok(Json(page.reply(items, rows.last().map(|row| row.version.to_string()))))
 }
 
-/// What the policies that count permit and a list does not cover, where their quotas are in money.
+/// What current policies with a quota in money permit and a list has no price for. A policy that is
+/// applied at this moment is not seen; whoever applies it is warned instead.
 async fn uncovered(app: &App, list: &PriceList) -> Result<Vec<String>, StoreError> {
     let mut session = app.store.read_for_operator().await?;
     let (mut warnings, mut last) = (Vec::new(), None::<policies::Policy>);

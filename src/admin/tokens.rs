@@ -32,7 +32,7 @@ use search::Search;
 /// The scope that this needs.
 const SCOPE: &str = "scrip:tokens";
 
-/// Which tokens; all that is given has to be so.
+/// Which tokens: those that match every parameter that is given.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
@@ -73,7 +73,7 @@ pub async fn list(
             (None, Tenants::All) => Matching::All,
         },
         span: Span {
-            // What was issued longer ago than any token lives is not live.
+            // No token lives longer, so older ones need not be looked at.
             from: wanted
                 .issued_after
                 .map(up_to_seconds)
@@ -131,8 +131,8 @@ impl Issued {
     }
 }
 
-/// `denied`: whether it is refused, and by which revocation. That is named to whoever can look it up.
-/// `spent`: what ledgers have counted for it, where any has.
+/// `denied`: whether the token is refused, and by which revocation, which is named only to whoever
+/// may look that up. `spent`: what ledgers have counted for it, if any has.
 fn show_one(
     token: &Issued,
     denied: Option<Option<&Revocation>>,

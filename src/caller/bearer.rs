@@ -1,4 +1,4 @@
-//! Scrip eats its own tokens: everything under `/v1/` takes one of them.
+//! Scrip is a resource server of its own tokens: everything under `/v1/` takes one.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -174,8 +174,8 @@ async fn by_token(
         return Err(Unproved::Token("revoked".into()));
     }
     let client = claims.client_id.clone();
-    // Whom a policy confines by now, its older tokens do not let out; one that grants the scope no
-    // more confines nobody, and opens nothing.
+    // The policy as it is now: a token from before it confined the client must not let the client
+    // out. A policy that no longer grants the scope confines nobody, and therefore opens nothing.
     let policy = policy_of(&mut session, &client).await?;
     let policy = policy.filter(|policy| policy.grants(scope)).ok_or(Unproved::Scope(scope))?;
     let cred = claims.cred.clone().unwrap_or_default();

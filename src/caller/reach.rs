@@ -13,8 +13,8 @@ use super::{Caller, Pass, Unproved};
 use crate::policy::Policy;
 use crate::store::Tenants;
 
-/// An operator who has proved who it is. What it is let in for is said by how this is opened: there
-/// is no way to the caller that passes its confinement by.
+/// An operator who has proved who it is. How it is opened says what it is let in for: there is no
+/// way to the caller around its confinement.
 #[derive(Debug)]
 #[must_use]
 pub struct Operator {
@@ -85,7 +85,7 @@ impl Reach {
         self.covers(Some(name.tenant()))
     }
 
-    /// Whose rows a list shows that was asked for those of `tenant`, or for all.
+    /// Whose rows a list shows where those of `tenant`, or all, were asked for.
     #[must_use]
     pub fn within<'a>(&'a self, tenant: Option<&'a str>) -> Tenants<'a> {
         match (self.0.as_deref(), tenant) {

@@ -1,7 +1,8 @@
 //! Clients as they are now, each with its credentials and its policy: read in groups.
 //!
-//! Who asks while a reading runs is in the next one, unless that one is held up. Nothing is remembered
-//! but what a version of a policy says, which never changes: who was disabled a moment ago is found so.
+//! Whoever asks while a reading runs is in the next one, which does not wait for a reading that is held
+//! up. Only what a version of a policy says is remembered, because it never changes: a client that was
+//! disabled a moment ago is found disabled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use crate::store::{Lane, Store, StoreError, clients, credentials, policies};
 
 /// Readings under way at once, where one is held up by a silent connection.
 const AT_ONCE: usize = 4;
-/// For so long nobody else reads: whoever asks meanwhile is in the next group.
+/// How long a reading is alone; after that, whoever has asked meanwhile is read beside it.
 const HEAD_START: Duration = Duration::from_millis(10);
 /// Longest wait for what a reading finds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -152,7 +153,7 @@ async fn look_up(
     for credential in credentials::of_clients(&mut session, names).await? {
         credentials.entry(credential.client.clone()).or_default().push(credential);
     }
-    // By name: within this reading each has one version.
+    // By name: within one reading each policy has one version.
     let mut theirs: HashMap<String, Option<Arc<Policy>>> = HashMap::new();
     for Governed { client, policy_version, .. } in &clients {
         let (name, Some(version)) = (&client.policy, *policy_version) else { continue };

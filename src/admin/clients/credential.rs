@@ -21,7 +21,7 @@ pub(super) const VAULT: &str = "vault";
 /// The source of a client that keeps its secret itself; there is a digest of it here.
 pub(super) const EMBEDDED: &str = "embedded";
 
-/// Vault, for a client whose secret lies there.
+/// Vault, which has to be configured for a client whose secret lies there.
 pub(super) fn vault(app: &App) -> Result<&Vault, Problem> {
     let vault = app.vault.as_ref().map(|credentials| credentials.vault());
     vault.ok_or_else(|| Problem(Failure::unavailable("no Vault is configured", 5)))
@@ -76,14 +76,14 @@ pub(super) fn known(
     Some(versions)
 }
 
-/// Those that the overlap has ended, or Vault.
+/// Those that are no longer good: their overlap is over, or Vault has ended them.
 pub(super) fn over(client: &Client, versions: &Versions, now: i64) -> Vec<Credential> {
     let good: Vec<u64> = good(client, versions, now).map(|version| version.number).collect();
     let over = versions.iter().filter(|version| !good.contains(&version.number));
     over.map(|version| row(client, version, now)).collect()
 }
 
-/// Those before the newest that have not been ended yet.
+/// Those before the newest that Vault has not ended.
 pub(super) fn old(client: &Client, versions: &Versions, now: i64) -> Vec<Credential> {
     let newest = versions.newest().map(|version| version.number);
     let old = versions
@@ -120,7 +120,7 @@ pub(super) fn show(client: &Client, versions: &Versions, now: i64) -> Value {
     let until = |version: &Version| {
         let successor = versions.iter().find(|next| next.number > version.number);
         let overlap = successor.map(|next| next.created.timestamp() + client.overlap);
-        // While the newest is deleted, none is good.
+        // While the newest is deleted, no version is good.
         let newest = versions.newest().and_then(|newest| newest.deleted);
         let deleted = version.deleted.into_iter().chain(newest).map(|at| at.timestamp());
         overlap.into_iter().chain(deleted).min()

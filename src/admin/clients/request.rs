@@ -61,7 +61,7 @@ impl Creation {
         Ok(Self { id, policy, source, overlap, rotate_by, show_secret })
     }
 
-    /// An embedded secret is nowhere else to be had.
+    /// An embedded secret is always shown: this is the only moment at which anybody can have it.
     pub(super) fn shows_secret(&self) -> bool {
         self.show_secret || self.source == EMBEDDED
     }

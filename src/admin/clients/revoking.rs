@@ -1,4 +1,5 @@
-//! Changes that kill tokens: in the transaction of the change, and on record as any revocation.
+//! Changes that kill tokens: the revocation belongs to the transaction of the change, and is on
+//! record like any other.
 
 use scrip_token::QualifiedName;
 use scrip_token::deny;

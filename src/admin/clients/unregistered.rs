@@ -87,7 +87,7 @@ enum Found {
         id: QualifiedName,
         was_client: bool,
     },
-    /// So many names in a folder that are not repeated: one may be a secret that somebody stored as a
+    /// How many names in a folder are withheld, because one may be a secret that somebody stored as a
     /// name.
     Withheld {
         folder: String,
@@ -95,10 +95,10 @@ enum Found {
     },
 }
 
-/// The folder of all tenants' folders, as it is shown: before every one of them.
+/// How the folder above all tenants' folders is shown; it sorts before every one of them.
 const ROOT: &str = "/";
 
-/// What comes after the cursor, and the next cursor: a name, or the end of a folder.
+/// What comes after the cursor, and the next cursor, which is a name or the end of a folder.
 async fn find(
     app: &App,
     vault: &Vault,
@@ -123,7 +123,7 @@ async fn find(
     if found.len() == limit {
         return Ok((found, Some(ROOT.to_owned())));
     }
-    // No folder's name begins with another's, so that they are in the order of what is in them.
+    // Folders end in a slash, so no name begins with another's: they sort as what is in them does.
     folders.sort_unstable();
     folders.retain(|folder| end_of(folder).as_str() > after);
 
@@ -164,12 +164,12 @@ async fn find(
     Ok((found, None))
 }
 
-/// Whether a name may be repeated: a client, or a tenant, could have it, and it is no secret.
+/// Whether a name may be shown: a client or tenant could have it, and it looks like no secret.
 fn is_shown(name: &str) -> bool {
     is_label(name) && !secret::may_be(name)
 }
 
-/// How many of the names in a folder that are not repeated belong to no client.
+/// How many of the withheld names in a folder belong to no client.
 async fn withheld(app: &App, folder: &str, names: &[String]) -> Result<usize, StoreError> {
     let ids: Vec<String> =
         names.iter().filter(|name| is_label(name)).map(|name| format!("{folder}{name}")).collect();
@@ -185,12 +185,12 @@ async fn known(app: &App, ids: &[String]) -> Result<Vec<Client>, StoreError> {
     clients::by_ids(&mut app.store.read_for_operator().await?, &ids).await
 }
 
-/// Behind everything in a folder, and before whatever comes after it.
+/// A cursor behind everything in a folder, and before whatever comes after the folder.
 fn end_of(folder: &str) -> String {
     format!("{folder}{}", char::MAX)
 }
 
-/// Whether it could become a client. What a secret is wrong in is said, what it is is not.
+/// Whether a secret could become a client's. Says what is wrong with it, never what it is.
 async fn judge(vault: &Vault, found: Found) -> Result<Value, VaultError> {
     let (id, was_client) = match found {
         Found::Secret { id, was_client } => (id, was_client),

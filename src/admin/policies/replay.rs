@@ -71,7 +71,7 @@ pub async fn try_out(
     let found = events.len();
     let requests: Vec<Asked> = events.into_iter().filter_map(asked).collect();
     let tried = requests.len();
-    // Thousands of judgements are not for a thread that serves others meanwhile.
+    // Thousands of judgements would hold up a thread of the runtime.
     let replayed = tokio::task::spawn_blocking(move || {
         replay(requests, &old, &new, |caller, request, policy| {
             let approved = mint::judge(&app.config, caller, request, policy)?;

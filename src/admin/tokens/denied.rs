@@ -16,8 +16,8 @@ pub(super) struct Denied {
 }
 
 impl Denied {
-    /// Reads it in two statements at most. Of a token that has expired at `now` (seconds) entries may
-    /// have been pruned: it is not looked up.
+    /// Reads it in two statements at most. A token that has expired at `now` (seconds) is not looked
+    /// up: its entries may have been pruned.
     pub(super) async fn read(
         session: &mut impl Session,
         tokens: &[Issued],
@@ -36,8 +36,8 @@ impl Denied {
         })
     }
 
-    /// Whether a token is refused, and the first of the revocations on record that do so: what was
-    /// listed for another one's sake, such as an ancestor's, has none of its own.
+    /// Whether a token is refused, and the first of the revocations on record that do so: an entry
+    /// that was made for another revocation's sake, such as an ancestor's, has none of its own.
     pub(super) fn by(&self, token: &Issued) -> Option<Option<&Revocation>> {
         let killing = |subject: &String| match self.cuts.get(subject) {
             None => false,

@@ -1,5 +1,5 @@
-//! Which tokens a page shows. What an index can tell is left to the database; the rest is judged here,
-//! of so many tokens for a page and no more: what is rare among millions is found page by page.
+//! Which tokens a page shows. What an index can tell is left to the database. The rest is judged here,
+//! of a bounded number of tokens for each page: what is rare among millions is found page by page.
 
 use scrip_token::{Claims, Jti, ModelPattern};
 use serde_json::Value;
@@ -12,10 +12,10 @@ use crate::store::{Session, StoreError, usage};
 
 /// Most tokens that are looked at for one page.
 const MOST: u32 = 5_000;
-/// Those that are looked at at once, where not each will be shown.
+/// Tokens that are read at once where not all of them will be shown.
 const SLICE: u32 = 500;
 
-/// What is looked for; all of it has to be so.
+/// What a token has to be to be shown: all of this.
 pub(super) struct Search<'a> {
     pub(super) which: Matching<'a>,
     /// When it was issued.
@@ -29,8 +29,8 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The page from behind `after` on, and where to look on; `None` where nothing is left. `now` in
-    /// seconds.
+    /// The page from behind `after` on, and where the next one begins; `None` where nothing is left.
+    /// `now` in seconds.
     pub(super) async fn page(
         &self,
         session: &mut impl Session,
