@@ -44,7 +44,7 @@ impl From<&Installation> for Position {
     }
 }
 
-/// What a transaction has put on the list; to be announced once it is committed.
+/// What a transaction has put on the list, to be announced once that is committed.
 #[derive(Debug, Clone)]
 pub struct Appended {
     /// Where the list has got to by that.
@@ -61,7 +61,7 @@ impl From<Position> for Appended {
     }
 }
 
-/// Most batches that wait in memory to be published; who finds some missing reads the database.
+/// Most batches that wait in memory to be published; those beyond are read from the database.
 const MAX_FRESH: usize = 256;
 
 /// Why the list was not extended.
@@ -82,7 +82,7 @@ pub enum PublishError {
     /// The database has lost what was published, or is another one. A new epoch puts that right.
     #[error("the database does not have what was published before")]
     Lost,
-    /// It is committed and takes effect, and this replica has no record of it.
+    /// It is committed and takes effect, but this replica has no record of it.
     #[error("it took effect, and there is no witness of it")]
     Unwitnessed(#[from] WitnessError),
 }
@@ -108,13 +108,14 @@ impl DenyList {
         Self { issuer, signer, witness, newest, keys, fresh: Mutex::default() }
     }
 
-    /// The numbering row, as long as the database has all that is known to have been published.
-    /// Nothing is signed about any other database.
+    /// The numbering row, provided that the database has all that is known to have been published:
+    /// about any other nothing is signed.
     ///
     /// # Errors
     /// [`PublishError::Lost`].
     pub async fn row(&self, session: &mut impl Session) -> Result<Installation, PublishError> {
-        // Known first: what is committed in between makes the row newer, never older.
+        // Read before the row: a commit in between makes the row newer than what is known, never
+        // older.
         let known = self.witness.known();
         let row = installation::read(session).await?.ok_or(PublishError::NotSetUp)?;
         self.keys.fetch_max(row.keys_version, Ordering::AcqRel);
@@ -122,7 +123,7 @@ impl DenyList {
         (found == Continuity::Shown).then_some(row).ok_or(PublishError::Lost)
     }
 
-    /// The same, and nobody else numbers anything until the transaction ends.
+    /// The same, locked: nobody else numbers anything until the transaction ends.
     ///
     /// # Errors
     /// [`PublishError::Lost`].
@@ -189,7 +190,7 @@ impl DenyList {
         Ok(Appended { position: Position::from(&row), revocations: 0, batches })
     }
 
-    /// [`Self::announce`]; returns when there is a witness of it. Only then is it acknowledged.
+    /// Announces, and returns when there is a witness: only then may it be acknowledged.
     ///
     /// # Errors
     /// [`PublishError::Unwitnessed`]: it took effect all the same.
@@ -214,8 +215,8 @@ impl DenyList {
         Ok(self.witness.sync().await?)
     }
 
-    /// The same, where the keys document of `version` is news; else only what could not be written
-    /// before is tried again.
+    /// The same where the keys document of `version` is news. Otherwise only what could not be
+    /// written before is tried again.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -249,8 +250,8 @@ impl DenyList {
         });
     }
 
-    /// The batches that were announced since this was asked last; not all of them where they were
-    /// many, and in the order of their announcement.
+    /// The batches announced since the last call, in the order of their announcement; not all of
+    /// them where they were many.
     #[must_use]
     pub fn fresh(&self) -> Vec<deny_batches::Batch> {
         std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))

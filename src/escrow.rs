@@ -23,7 +23,7 @@ pub struct Quota {
     /// What they may cost, in the currency of the prices; none: whatever they cost.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub money: Option<Money>,
-    /// How long that is to last.
+    /// The time for which it has to last.
     pub window: Window,
     /// What becomes of an escrow of which nothing is ever reported.
     #[serde(default)]
@@ -141,16 +141,16 @@ impl Window {
         }
     }
 
-    /// Which window pays, by its start, for an overrun of the one that began at `start` and that is
-    /// found out at `now`: the next one, or the present one where that is over already. A lifetime
-    /// pays for itself.
+    /// The start of the window that pays for an overrun of the one that began at `start`, found out
+    /// at `now`: the next one, or the present one where the next is over already. A lifetime pays
+    /// for itself.
     #[must_use]
     pub fn liable(self, start: i64, now: i64) -> i64 {
         self.next(start).map_or(start, |next| next.max(self.start(now)))
     }
 }
 
-/// The beginning of a month, which is there for each time that a calendar can name.
+/// The beginning of a month; every time that a calendar can name has one.
 fn month(at: i64) -> DateTime<Utc> {
     let date = DateTime::from_timestamp(at, 0).unwrap_or_default().date_naive();
     date.with_day(1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc()
@@ -214,8 +214,8 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Which of `alerts`, in percent, what is out has reached under a quota of `limit`. Each is said
-    /// once.
+    /// Which of `alerts`, in percent of a quota of `limit`, have been reached by what is gone. Each
+    /// is returned once.
     pub fn reach(&mut self, limit: u64, alerts: &[u64]) -> Vec<u64> {
         self.quota = limit;
         let reached: Vec<u64> = self.balance.reached(limit, alerts, self.alerted).collect();
@@ -244,13 +244,13 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What is not to be had any more.
+    /// What is gone: reserved, spent, or charged for earlier windows.
     #[must_use]
     pub fn out(&self) -> u64 {
         add(add(self.carried, self.reserved), self.spent)
     }
 
-    /// What a quota has left; nothing where it was lowered below what is out.
+    /// What a quota has left; nothing where it was lowered below what is gone.
     #[must_use]
     pub fn left(&self, quota: u64) -> u64 {
         quota.saturating_sub(self.out())
@@ -288,7 +288,8 @@ impl Balance {
         self.carried = add(self.carried, amount);
     }
 
-    /// Which of `alerts`, in percent of a quota, what is out has reached, beyond those up to `raised`.
+    /// Which of `alerts`, in percent of a quota, have been reached by what is gone, beyond those up
+    /// to `raised`.
     pub fn reached<'a>(
         &self,
         quota: u64,
@@ -301,7 +302,7 @@ impl Balance {
     }
 }
 
-/// Beyond what a database's integer holds nothing is counted.
+/// Counting stops at what a database's integer holds.
 fn add(a: u64, b: u64) -> u64 {
     a.saturating_add(b).min(i64::MAX.unsigned_abs())
 }
@@ -316,8 +317,8 @@ pub fn spent(held: u64, reported: u64, silence: Unreported) -> u64 {
     }
 }
 
-/// What a token has used beyond its escrow of `held`, or beyond what that was `settled` at: the rest
-/// has been returned by then.
+/// What a token has used beyond its escrow of `held`, or beyond what that was `settled` at, because
+/// the rest has been returned by then.
 #[must_use]
 pub fn overrun(held: u64, settled: Option<u64>, reported: u64) -> u64 {
     reported.saturating_sub(settled.unwrap_or(held))

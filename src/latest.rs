@@ -1,4 +1,4 @@
-//! What takes a while to make, once for all who wait for it.
+//! Something that takes a while to make, made once for all who wait for it.
 
 use std::time::Instant;
 
@@ -16,8 +16,9 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T: Clone> Latest<T> {
-    /// One that was begun after `moment`; `make` makes it where there is none. All who wait share the
-    /// next, and its failure: they would otherwise wait for a silent database one after the other.
+    /// One whose making began after `moment`; `make` makes it where there is none. All who wait share
+    /// the next one and its failure: otherwise they would wait for a silent database one after the
+    /// other.
     pub(crate) async fn after(&self, moment: Instant, make: impl AsyncFnOnce() -> T) -> T {
         let mut newest = self.0.lock().await;
         if let Some((begun, made)) = &*newest

@@ -1,4 +1,4 @@
-//! How master credentials end: by when a secret is to be replaced, of what a client is warned, and
+//! How master credentials end: by when a secret is to be replaced, what a client is warned of, and
 //! when its secret is refused. Pure judgement; [`watch`] acts on it.
 
 pub(crate) mod endings;
@@ -20,7 +20,7 @@ const NOTICE: i64 = 14 * DAY;
 /// What somebody should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Warning {
-    /// The secret is due within 14 days, and nobody replaces it but its keeper.
+    /// The secret is due within 14 days, and Scrip does not replace it by itself.
     RotateSoon,
     /// The secret should have been replaced.
     PastDue,
@@ -44,7 +44,7 @@ impl Warning {
         Self::Unused,
         Self::Shared,
     ];
-    /// Those that a rotation answers.
+    /// Those that end with a rotation.
     pub const OF_AGE: [Self; 3] = [Self::RotateSoon, Self::PastDue, Self::Refused];
 
     /// Its name in the database, the API and the audit log.
@@ -94,8 +94,8 @@ pub fn due(client: &Client, policy: Option<&Policy>) -> Option<i64> {
     client.rotate_by.into_iter().chain(by_policy).min()
 }
 
-/// From when on Scrip replaces the secret itself, in seconds: so early that the old one ends, its
-/// overlap being over, when it is due.
+/// From when on Scrip replaces the secret itself, in seconds: one overlap before it is due, so that
+/// the old one has ended by then.
 #[must_use]
 pub fn replaced_from(client: &Client, policy: &Policy) -> Option<i64> {
     let is_automatic = policy.rotate().is_some_and(|rotate| rotate.automatic);
@@ -103,8 +103,8 @@ pub fn replaced_from(client: &Client, policy: &Policy) -> Option<i64> {
     due(client, Some(policy)).filter(|_| is_ours).map(|due| due - client.overlap)
 }
 
-/// Of what a client is to be warned at `now` (seconds). A disabled one of nothing: somebody has
-/// looked at it.
+/// What a client is to be warned of at `now` (seconds). A disabled one of nothing, because somebody
+/// has looked at it.
 #[must_use]
 pub fn warnings(
     client: &Client,
@@ -124,7 +124,7 @@ pub fn warnings(
                 found.push(Warning::Refused);
             }
         }
-        // What the service replaces by itself concerns nobody unless it does not succeed.
+        // What the service replaces by itself concerns nobody, unless that fails.
         Some(due) if due - NOTICE <= now && replaced_from(client, policy).is_none() => {
             found.push(Warning::RotateSoon);
         }
@@ -150,7 +150,8 @@ fn is_over(client: &Client, policy: &Policy, known: Known, due: i64, now: i64) -
     due.max(said) + i64::from(rotate.grace) * DAY <= now
 }
 
-/// Whoever revokes, replaces keys or follows with this very secret is only warned.
+/// Whoever may revoke, replace keys or follow with the secret itself is only warned: that has to
+/// work in an emergency.
 fn is_spared(client: &Client, policy: &Policy) -> bool {
     let direct = ["scrip:revoke", "scrip:keys", "scrip:feed"];
     client.source == "embedded" && direct.into_iter().any(|scope| policy.grants(scope))

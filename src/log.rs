@@ -22,7 +22,7 @@ const MOST_WAITING: usize = 4 << 20;
 /// Longest wait for what is left at the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where lines are left, one with each write.
+/// Where lines are handed over, one with each write.
 #[derive(Clone)]
 pub struct Lines {
     queue: Sender<Message>,
@@ -102,7 +102,7 @@ impl Shared {
                 self.lose();
                 continue;
             }
-            // Once lines get through again, and by way of the queue: a line like any other.
+            // Said once lines get through again, through the queue like any other line.
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
                 tracing::warn!(lost, "lines of this log were lost");

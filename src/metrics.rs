@@ -96,7 +96,7 @@ impl Metrics {
         self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
     }
 
-    /// Keeps what is not scraped from growing, until shutdown.
+    /// Keeps histograms that nobody scrapes from growing, until shutdown.
     pub async fn keep_small(self, shutdown: CancellationToken) {
         let Some(handle) = self.0 else { return };
         loop {

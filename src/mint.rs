@@ -81,7 +81,8 @@ pub async fn mint(
     let proved = match caller::authenticate(&app, &headers, &form, address, arrival.at, lane).await
     {
         Ok(proved) => proved,
-        // Nobody was found wrong. These come in floods, and the audit log must not make them worse.
+        // None of these says that a credential is wrong. They come in floods, which the audit log
+        // must not make worse.
         Err(
             why @ (Unproved::TooOften(_)
             | Unproved::OneTooMany(_)
@@ -133,7 +134,7 @@ pub async fn mint(
     };
     let recorded = match app.recorder.record(order).await {
         Ok(recorded) => recorded,
-        // Nor was anybody refused by these.
+        // These are no refusals: the request may be good, and is not in the audit log.
         Err(
             why @ (NotRecorded::Store(_)
             | NotRecorded::Busy

@@ -26,7 +26,7 @@ const MISSED: u64 = 3;
 /// The tasks of this process, by what they do. Each lives until shutdown.
 #[derive(Clone)]
 pub struct Tasks {
-    /// Without which revocation or the feed is not served.
+    /// Those without which revocation or the feed is not served.
     pub vital: Vec<(&'static str, AbortHandle)>,
     /// The others.
     pub other: Vec<(&'static str, AbortHandle)>,
@@ -54,7 +54,8 @@ async fn ready(State((app, tasks)): State<(Arc<App>, Arc<Tasks>)>) -> Response {
     {
         wrong.push("feed: no recent heartbeat".to_owned());
     }
-    // Written where it could not be before, so that a replica comes back by itself.
+    // Tries again to write what could not be written before, so that a replica comes back by
+    // itself.
     if let Err(error) = app.deny.witness().sync().await {
         wrong.push(format!("witness: not written ({error})"));
     }
@@ -66,7 +67,7 @@ async fn ready(State((app, tasks)): State<(Arc<App>, Arc<Tasks>)>) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// Nothing starts a task again but a new process.
+/// Only a new process starts a task again.
 fn ended(tasks: &[(&str, AbortHandle)]) -> Vec<String> {
     let ended = tasks.iter().filter(|(_, task)| task.is_finished());
     ended.map(|(name, _)| format!("task: {name} has ended; restart the service")).collect()

@@ -3,7 +3,7 @@
 //! 1. Whoever writes an alert into the audit log puts it into the outbox in the same transaction:
 //!    `store::audit` does.
 //! 2. A replica claims some by a commit of its own. If it dies, the claim runs out; nobody leads.
-//! 3. It sends each, signed (`webhook`). What is taken is deleted, anything else put off.
+//! 3. It sends each, signed (`webhook`). An alert that is taken is deleted; any other is put off.
 //! 4. After a day it is given up, and the audit log says so.
 //!
 //! Attempts begin 2 s apart and become as rare as one an hour; each ends after 10 s, reads no body,
@@ -27,7 +27,7 @@ use crate::{clock, random};
 
 pub use webhook::{Settings, Unusable, Webhook};
 
-/// How often it is looked for alerts.
+/// How often alerts are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// Most that one replica sends at once.
 const AT_ONCE: u32 = 8;
@@ -114,8 +114,8 @@ async fn send(
     Ok(())
 }
 
-/// Twice as long after each attempt; the second half of it is chance, so that alerts that failed
-/// together do not come back together.
+/// Twice as long after each attempt. Half of it is chance, so that alerts that failed together do
+/// not come back together.
 fn delay(tries: i64) -> i64 {
     let doublings = (tries - 1).clamp(0, 30);
     let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(MOST_DELAY);

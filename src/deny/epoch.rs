@@ -27,8 +27,8 @@ use crate::store::{audit, deny_batches, deny_entries};
 use crate::witness::Testimony;
 use crate::{clock, random};
 
-/// Keys documents that may have been published where no witness tells of them. Versions are left
-/// out for them: followers that have them take in nothing lower.
+/// How many keys documents may have been published without any witness. A new epoch leaves out as
+/// many versions: a follower that has one of them takes in no lower one.
 const UNSEEN: i64 = 64;
 
 /// Whether a database is the one that something was published from.
@@ -36,8 +36,8 @@ const UNSEEN: i64 = 64;
 pub enum Continuity {
     /// It has all of it, or has begun a later epoch, which made up for whatever was lost before.
     Shown,
-    /// It has gone on since, for longer than heads are kept. All that was revoked by then is over,
-    /// but for keys, which it has; of what came after, this knows nothing.
+    /// The database has gone on for longer than heads are kept, so that nothing can be compared.
+    /// All that was revoked by then is over, except for keys, and those it has.
     Forgotten,
     /// It has not.
     Lost,
@@ -74,7 +74,7 @@ pub async fn continuity(
     }
 }
 
-/// Whether none of these keys signs on.
+/// Whether all of these keys are revoked, so that none of them signs again.
 async fn has_revoked(
     session: &mut impl Session,
     kids: &BTreeSet<String>,
@@ -128,7 +128,7 @@ pub async fn renew(store: &Store, list: &DenyList) -> Result<(), PublishError> {
 /// What became of a batch that a follower holds against us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// It is ours and the database did not have it: a new epoch has begun.
+    /// It is ours, and the database does not have it: a new epoch has begun.
     Begun,
     /// The database has it, or has begun a later epoch.
     Known,
@@ -194,9 +194,9 @@ fn proven<'k>(
     (batch.iss == issuer).then(|| (batch, Digest::of(&compact.payload)))
 }
 
-/// Takes a feed key out of use that somebody else has: revokes it, has another one sign, and begins
-/// an epoch, because the thief may have shown followers what never was. Belongs to a transaction
-/// under `Lock::Revoke`; to be acknowledged, with [`DenyList::attest_keys`], after its commit.
+/// Takes a stolen feed key out of use: revokes it, has another one sign, and begins an epoch,
+/// because the thief may have shown followers what never was. Belongs to a transaction under
+/// `Lock::Revoke`; to be acknowledged, with [`DenyList::attest_keys`], after its commit.
 ///
 /// # Errors
 /// [`PublishError`]; the transaction must be given up then.
@@ -232,8 +232,9 @@ impl Cause {
     }
 }
 
-/// Begins an epoch because the database does not have what is `missing`. One compare-and-set: of
-/// several replicas that find the same, one begins it. Without a witness nothing can be compared.
+/// Begins an epoch because the database does not have what is `missing`. By one compare-and-set, so
+/// that of several replicas which find the same one begins it. `missing` is nothing where there is
+/// no witness.
 async fn begin(
     store: &Store,
     list: &DenyList,

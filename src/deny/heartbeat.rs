@@ -23,9 +23,9 @@ pub struct Pulse {
     fresh: Arc<Latest<Result<Beat, Arc<PublishError>>>>,
 }
 
-/// A heartbeat that has its time, and may name any place from `from` on: to know of more than it
-/// has to is no lie. So whoever sends batches without a pause can sign it for those who have had
-/// exactly these.
+/// A heartbeat that has its time, but no place yet. It may name any place from `from` on, because
+/// to know of more than it has to is no lie: so it can be signed for exactly the batches that were
+/// sent before it.
 #[derive(Clone, Debug)]
 pub struct Dated {
     /// Where the list had got to by its time, or later.

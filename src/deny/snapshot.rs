@@ -26,14 +26,14 @@ use crate::store::{deny_entries, deny_snapshots};
 
 /// An entry stays in for so many seconds after it is over, for followers whose time is behind.
 const LINGER: u64 = 60;
-/// Seconds after which a manifest is made anew for whoever asks, though nothing has changed: to those
-/// who follow copies in files its date is the sign of life.
+/// Seconds after which a manifest is made anew for whoever asks, even if nothing has changed: for
+/// those who follow copies in files its date is the sign of life.
 const YOUNG: u64 = 5;
 /// A snapshot is made anew after so long even where nobody asks, and after so many batches: it is
 /// never so old that a follower cannot go on from it.
 const MAX_AGE: Duration = Duration::from_secs(300);
 const MAX_BATCHES: i64 = 4096;
-/// Least time between two, and how many times longer than the making it is.
+/// The pause after each: at least so long, and at least so many times as long as the making took.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_FACTOR: u32 = 19;
 /// Longest wait for the first one. A follower waits 5 s.
@@ -70,8 +70,8 @@ impl Default for Snapshots {
 
 impl Snapshots {
     /// The newest one of the epoch that `list` is in; `None` where there is none in time. It may be
-    /// older than the request: it says what was so at its time, and that nothing is missing since
-    /// is for a heartbeat to say.
+    /// older than the request: it says what was so at its time, and a heartbeat has to say that
+    /// nothing is missing since.
     pub async fn newest(&self, list: &DenyList) -> Option<Arc<Snapshot>> {
         self.asked.notify_one();
         let epoch = list.follow().borrow().epoch.clone();
@@ -117,8 +117,9 @@ impl Snapshots {
                 let rest = sleep(begun.elapsed() * PAUSE_FACTOR);
                 sleep(PAUSE).await;
                 let last = self.kept.borrow().first().cloned();
-                // Whoever has to begin again cannot without one of this epoch: however long the last
-                // attempt took, and it may have done nothing but wait for the database.
+                // Without a snapshot of this epoch nobody can begin: then the pause is cut short,
+                // however long the last attempt took. It may have done nothing but wait for the
+                // database.
                 let is_other =
                     |newest: &Position| last.as_ref().is_none_or(|last| !last.is_of(&newest.epoch));
                 tokio::select! {
@@ -189,7 +190,8 @@ impl Snapshot {
         self.manifest.epoch.to_string() == epoch
     }
 
-    /// Whether it lacks at most some entries of what `row` counts.
+    /// Whether it is a snapshot to go on from: of the same epoch, and not ahead of what `row`
+    /// counts.
     fn is_base(&self, row: &Installation) -> bool {
         self.is_of(&row.epoch) && self.manifest.seq <= row.seq.unsigned_abs()
     }

@@ -22,13 +22,13 @@ use super::{DenyList, Position, PublishError, epoch};
 use crate::clock;
 use crate::store::{Numbered, Store, deny_batches};
 
-/// What a frame of batches is taken to cost, and so much more for each follower: where they come
-/// without a pause, those that come within this time are sent together, so that writing to all leaves
-/// time for everything else.
+/// What a frame of batches is taken to cost, and what it costs more for each follower. Where batches
+/// come without a pause, those of this time are sent together, so that writing to all leaves time for
+/// everything else.
 const TICK: Duration = Duration::from_millis(5);
 const TICK_EACH: Duration = Duration::from_micros(10);
-/// As much of that is sent without any wait after a pause: one that comes alone never waits, nor do
-/// some that follow each other.
+/// How much of that may be spent at once after a pause: a batch that comes alone never waits, nor
+/// do a few that follow each other.
 const AHEAD: Duration = Duration::from_millis(100);
 /// How often other replicas' batches are looked for where nothing tells of them.
 const POLL: Duration = Duration::from_secs(1);
@@ -39,8 +39,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 impl Frame {
-    /// Renders batches as events (WHATWG HTML section 9.2), in their order; `None` where there
-    /// are none. Of a batch that was pruned there is nothing to send.
+    /// Renders batches as events (WHATWG HTML section 9.2), in their order; `None` where there are
+    /// none. A batch that was pruned to its head is left out.
     #[must_use]
     pub fn batches(batches: &[deny_batches::Batch]) -> Option<Self> {
         let last = batches.last()?;
@@ -114,8 +114,7 @@ pub async fn publish(
     tokio::join!(publishing, beating, listening, attesting);
 }
 
-/// Dates a heartbeat every so many seconds. That is a commit of the database's, for which no batch
-/// waits.
+/// Dates a heartbeat every so many seconds. That takes a commit, for which no batch waits.
 async fn beat(store: &Store, list: &DenyList, every: u64, due: &watch::Sender<Option<Dated>>) {
     let mut heart = tokio::time::interval(Duration::from_secs(every));
     heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -255,7 +254,7 @@ impl Publisher {
         self.is_sent(&beat.from.epoch, beat.from.seq)
     }
 
-    /// Publishes a heartbeat of what was sent, to the batch: of anything else it makes nobody young.
+    /// Publishes a heartbeat that counts exactly what was sent: any other would make nobody young.
     fn beat(&self, dated: Dated) {
         match dated.sign(&self.list, self.every, self.sent.clone()) {
             Ok(beat) => {
@@ -270,8 +269,8 @@ impl Publisher {
         epoch == self.sent.epoch && seq <= self.sent.seq
     }
 
-    /// Publishes what this replica has just committed, where it follows what was sent: nobody waits
-    /// until it has been read again. Says how many batches; the database has them in any case.
+    /// Publishes what this replica has just committed without reading it again, where it follows
+    /// what was sent. Says how many batches that were; the others are read from the database.
     fn hand_on(&mut self) -> u64 {
         let mut fresh = self.list.fresh();
         fresh.retain(|batch| !self.is_sent(&batch.epoch, batch.seq));

@@ -30,7 +30,7 @@ impl Failure {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         if secret::is_in(&detail) {
-            // It may be good elsewhere: not even whoever sent it gets it back, nor the log.
+            // The secret may be good elsewhere: neither its sender nor the log is shown it.
             "a master credential stands where none belongs".clone_into(&mut detail);
         }
         Self {
@@ -64,7 +64,7 @@ impl Failure {
         failure
     }
 
-    /// What is everybody's, or another tenant's, for an operator who is confined to one.
+    /// An operator who is confined to a tenant, and something that is not that tenant's.
     pub(crate) fn confined() -> Self {
         let detail = "this operator is confined to a tenant, and this is not that tenant's alone";
         Self::new(StatusCode::FORBIDDEN, "confined", detail)

@@ -1,4 +1,4 @@
-//! What is said of a client's credential beside its row.
+//! What is shown of a client's credential besides its row.
 
 use std::collections::HashMap;
 
@@ -48,8 +48,8 @@ impl Outlook {
     }
 }
 
-/// The policies of these clients that count now, by name, without those of a later version that this
-/// one cannot read.
+/// The current policies of these clients, by name; without those that this version of Scrip cannot
+/// read.
 pub(super) async fn policies_of(
     session: &mut impl Session,
     clients: &[Client],

@@ -14,8 +14,8 @@ use crate::store::clients::{self, Client};
 use crate::store::{Lock, audit, client_warnings, installation};
 use crate::vault::{InVault, MasterCredentials, VaultError, Version, VersionName, Versions};
 
-/// Seconds by which Vault's clock may be ahead of the database's before a version looks like a later
-/// one, where the record does not name the one that it knows.
+/// How far Vault's clock may be ahead of the database's, in seconds: where the record names no
+/// version, one that is newer by more counts as a later one.
 const SKEW: i64 = 60;
 
 /// What is known of the secret of a client now.
@@ -43,7 +43,7 @@ pub(super) async fn notice(
     }
 }
 
-/// Asks Vault, and writes a new secret where that is Scrip's to do by now.
+/// Asks Vault, and writes a new secret where Scrip has to replace it by now.
 pub(super) async fn settle(
     app: &App,
     vault: &MasterCredentials,
@@ -87,8 +87,8 @@ fn later<'v>(client: &Client, versions: &'v Versions) -> Option<&'v Version> {
     })
 }
 
-/// Nobody is warned of what Vault may have replaced meanwhile; where Vault says no, somebody has to
-/// know.
+/// While Vault is away nobody is warned, because the secret may have been replaced; where Vault
+/// refuses, somebody has to know.
 fn unsettled(client: &Client, error: &VaultError) -> Secret {
     tracing::warn!(client = client.id, %error, "a secret that is due cannot be looked at or replaced");
     match error {
@@ -98,7 +98,7 @@ fn unsettled(client: &Client, error: &VaultError) -> Secret {
 }
 
 /// Puts a replaced secret on record, once: another replica may have done so. Where the record has
-/// changed since it was read, the next look finds what there is to do.
+/// changed since it was read, the next look decides.
 async fn record(
     app: &App,
     client: &Client,

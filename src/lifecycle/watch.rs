@@ -26,7 +26,7 @@ use crate::vault::MasterCredentials;
 
 /// Clients looked at in one go.
 const PAGE: u32 = 512;
-/// Of these, so many at most about whom Vault is asked, and so many of them at once.
+/// Most of them about whom Vault is asked, and how many at once.
 const MOST_ASKED: usize = 64;
 const PARALLEL: usize = 8;
 
@@ -70,7 +70,7 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), NotRevoked> {
     };
     let views: Vec<View<'_>> = clients
         .iter()
-        // Without its policy nothing is said of a client, and nothing taken back.
+        // Without its policy a client is neither warned nor is a warning lifted.
         .filter_map(|client| Some((client, policies.get(&client.policy)?)))
         .map(|(client, policy)| {
             let own = standing.iter().filter(|warning| warning.client == client.id);
@@ -171,7 +171,7 @@ impl View<'_> {
             || self.client.refused.is_some() != found.contains(&Warning::Refused)
     }
 
-    /// Whether nothing has changed that the view was taken of.
+    /// Whether nothing has changed that the judgement rests on.
     fn is_of(&self, client: &Client) -> bool {
         let ground = |client: &Client| (since(client), client.rotate_by, client.enabled);
         ground(client) == ground(self.client) && client.policy == self.client.policy
@@ -182,8 +182,8 @@ impl View<'_> {
     }
 }
 
-/// Puts on record what is new of each: an event for a warning that nobody has given yet, and whether
-/// the secret is refused from now on.
+/// Puts on record what has changed: raises warnings, with an event each, and lifts them, and notes
+/// whether the secret is refused from now on.
 async fn say(app: &App, news: &[&View<'_>]) -> Result<(), StoreError> {
     if news.is_empty() {
         return Ok(());

@@ -47,13 +47,13 @@ pub struct MintRequest {
     pub with_details: bool,
 }
 
-/// Longest request that is recorded, in bytes of JSON. What is longer makes a token that is too long,
+/// Longest request that is recorded, in bytes of JSON. A longer one makes a token that is too long
 /// under any policy.
 const MAX_RECORDED: usize = 4096;
 /// Most parameters of one request.
 const MAX_PARAMETERS: usize = 32;
-/// Parameters that only Scrip knows. RFC 6749 section 3.2 calls an empty parameter omitted; for one
-/// that narrows, that would widen.
+/// Parameters that only Scrip knows. RFC 6749 section 3.2 takes an empty parameter for an omitted
+/// one; to omit one of these would widen the token, so they must not be empty.
 const EXTENSIONS: [&str; 7] = [
     "authorization_details",
     "models",
