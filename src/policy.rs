@@ -71,7 +71,7 @@ impl Policy {
         &self.0.scopes
     }
 
-    /// Whether a client may ask from `address`, and could use from there what it is given.
+    /// Whether a client may ask from `address`, and could use its token there.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
         [&self.0.mint_from, &self.0.cidrs]

@@ -116,8 +116,8 @@ impl PriceList {
         &self.models
     }
 
-    /// What a million LLM tokens cost at most, whichever of `models` they are used with. Of a token
-    /// without models nobody knows: the dearest price of all is taken.
+    /// What a million LLM tokens cost at most, whichever of `models` they are used with; without
+    /// models the dearest price of all.
     ///
     /// # Errors
     /// The first pattern that allows a model without a price.
@@ -132,8 +132,8 @@ impl PriceList {
         Ok(if models.is_empty() { self.dearest_of(|_| true) } else { dearest })
     }
 
-    /// What was used costs, by what each ledger counts. What one does not say the model of, and what
-    /// has no price, costs `rate` for a million.
+    /// What was used costs, by what each ledger counts. What it names no model for, and what has no
+    /// price, costs `rate` for a million.
     #[must_use]
     pub fn cost(&self, rate: Money, counts: &[Count]) -> Money {
         let costs = counts.iter().map(|count| self.exact_cost(rate, count));
@@ -155,7 +155,7 @@ impl PriceList {
     }
 
     fn most_specific(&self, is_one: impl Fn(&ModelPattern) -> bool) -> Option<&Price> {
-        // An exact name comes before its own length with a star.
+        // An exact name comes before a prefix of the same length.
         let rank = |price: &&Price| {
             let literal = price.model.as_str().trim_end_matches('*');
             (literal.len(), price.model.is_exact())
@@ -180,7 +180,7 @@ fn product(tokens: u64, price: Money) -> u128 {
     u128::from(tokens) * u128::from(price.millionths())
 }
 
-/// Against the holder. What no database's integer holds is more than any quota.
+/// In favour of the quota. What no database's integer holds is more than any quota.
 fn rounded_up(cost: u128) -> Money {
     let millionths = cost.div_ceil(1_000_000).min(u128::from(i64::MAX.unsigned_abs()));
     Money::from_millionths(millionths as u64)

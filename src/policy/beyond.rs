@@ -41,7 +41,7 @@ impl Policy {
             return Some(Beyond { outside: Some(tenant.to_owned()), ..beyond(first) });
         }
         let has = |name: &str| own.serves().iter().any(|serves| serves == name);
-        // Who serves the service itself speaks for it, and so for every audience that it knows.
+        // Whoever serves the service itself speaks for it, and so for every audience that it knows.
         let foreign = self.serves().iter().find(|name| !has(name) && !has(SELF_AUDIENCE))?;
         let follows = ["scrip:feed", "scrip:usage"].into_iter().find(|scope| self.grants(scope))?;
         Some(Beyond { serves: Some(foreign.clone()), ..beyond(follows) })

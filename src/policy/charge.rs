@@ -37,8 +37,8 @@ impl Approved {
 }
 
 impl Policy {
-    /// What it permits that nobody can count: tokens for that are refused, because its quota is in
-    /// money. Nothing where it is not.
+    /// What the policy permits that no price covers: tokens for that are refused where its quota is
+    /// in money. Empty where it is not.
     #[must_use]
     pub fn unpriced(&self, prices: Option<&PriceList>) -> Vec<Unpriced> {
         if self.quota().is_none_or(|quota| quota.money.is_none()) {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Policy, ScopeGrant};
 use crate::prices::Money;
 
-/// One member, or one element of a list, that stands in one of the two, or differs.
+/// One member, or one element of a list, that differs or that only one of the two has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
     /// The member's path, such as `budget.tokens`.
@@ -33,8 +33,8 @@ pub enum Effect {
     Widens,
     /// Something was granted that is not.
     Narrows,
-    /// Everything that is granted was granted, and the other way about; what is left out of a
-    /// request may get something else.
+    /// The same is granted as before, but a request that leaves something out may get something
+    /// else.
     Neither,
     /// It is another thing, neither more nor less.
     Differs,
@@ -44,7 +44,7 @@ pub enum Effect {
 ///
 /// Whatever `new` grants to a request that leaves nothing out, and `old` does not, some difference
 /// [`Effect::Widens`] or [`Effect::Differs`]; the same for what it does not grant any more. The
-/// opposite may be said too often: of two networks that together are a third, no one knows that.
+/// opposite may be said too often: that two networks together are a third one is not seen.
 #[must_use]
 pub fn differences(old: &Policy, new: &Policy) -> Vec<Difference> {
     let (old, new) = (members(old), members(new));
@@ -145,7 +145,7 @@ impl Grants {
             Self::Names => wide == narrow,
             Self::Scopes => match (ScopeGrant::parse(wide), ScopeGrant::parse(narrow)) {
                 (Ok(wide), Ok(narrow)) if narrow.is_exact() => wide.covers(narrow.as_str()),
-                // No pattern grants a `scrip:` scope, so that what begins alike is all there is.
+                // No pattern grants a `scrip:` scope, so what begins alike is all that is compared.
                 (Ok(wide), Ok(narrow)) => {
                     let prefix = |grant: &str| grant.trim_end_matches('*').to_owned();
                     !wide.is_exact() && prefix(narrow.as_str()).starts_with(&prefix(wide.as_str()))
@@ -188,7 +188,8 @@ fn elements(
     });
     let mut elements: Vec<_> = removed.chain(added).collect();
     if elements.is_empty() {
-        // The same elements in another order: a token that leaves them out lists them so.
+        // The same elements in another order: a token whose request leaves them out lists them in
+        // that order.
         elements.push(Difference {
             member: path.to_owned(),
             was: Value::from(was),

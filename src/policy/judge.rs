@@ -231,7 +231,8 @@ fn amount(
     }
 }
 
-/// Whoever has a quota names how much of it a token takes; more than all of it would never be there.
+/// A policy with a quota needs a budget, which is what a token takes of the quota; more than all of
+/// it would never be available.
 fn escrow(budget: Budget, terms: &Terms) -> Result<Option<(Quota, u64)>, Denial> {
     let Some(quota) = &terms.quota else { return Ok(None) };
     let asked = budget.tokens.ok_or(Denial::NoBudget)?;

@@ -11,7 +11,8 @@ use crate::strict::Object;
 /// Largest policy that is read, in bytes.
 pub const MAX_POLICY_BYTES: usize = 64 * 1024;
 
-/// A file is read where nobody knows for which issuer: what no issuer's token can carry is refused.
+/// A file is read without knowing for which issuer: only what no issuer's token could carry is
+/// refused.
 const SHORTEST_ISSUER: &str = "https://a";
 
 /// Why a policy was refused.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Rotate {
     /// How long a secret may be in use: 30 to 90.
     pub after: u32,
-    /// How long one that is past due goes on where it is refused in the end: at most 30.
+    /// How long a secret goes on being accepted once it is past due, where `refuse` is set: at most
+    /// 30.
     #[serde(default = "week")]
     pub grace: u32,
     /// Whether one that is past due is refused after the grace, or only warned of.

@@ -74,7 +74,7 @@ fn check_rotation(terms: &Terms) -> Result<(), PolicyError> {
     rule(grace.contains(&rotate.grace), "rotate.grace", "is at most 30 days")
 }
 
-/// One token never takes more than there is for all.
+/// One token's budget is never above the quota of all.
 fn check_quota(terms: &Terms) -> Result<(), PolicyError> {
     let Some(quota) = &terms.quota else { return Ok(()) };
     let Budget { tokens, .. } = terms.budget;
@@ -158,7 +158,8 @@ fn check_binding(terms: &Terms) -> Result<(), PolicyError> {
     )
 }
 
-/// What opens the service's own API stands apart from what opens an LLM.
+/// Tokens for the service's own API have an audience and an environment of their own, and open no
+/// LLM.
 fn check_operators(terms: &Terms) -> Result<(), PolicyError> {
     let follows = |name: &str| matches!(name, "scrip:feed" | "scrip:usage");
     if terms.scopes.iter().any(|grant| follows(grant.as_str())) {

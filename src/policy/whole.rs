@@ -6,13 +6,13 @@ use super::{Denial, Policy, PolicyError, SELF_AUDIENCE, ScopeGrant, Terms, judge
 use crate::caller::Caller;
 use crate::mint::request::MintRequest;
 
-/// No `cred` is shorter.
+/// As short as a `cred` can be.
 const CRED: &str = "vault:1.1795000000";
 
 impl Policy {
     /// Refuses a policy under which a request that leaves all to it gets a token longer than any may
-    /// be, whoever asks. Asked when a policy is applied, beside the rules that every version keeps
-    /// which is stored.
+    /// be, whoever asks. Checked when a policy is applied, in addition to the rules that every
+    /// stored version keeps.
     ///
     /// # Errors
     /// [`PolicyError::Rule`].
@@ -20,7 +20,8 @@ impl Policy {
         let Self(terms) = &self;
         let length = |name: &String| if name == SELF_AUDIENCE { issuer.len() } else { name.len() };
         let shortest = terms.audiences.iter().min_by_key(|name| length(name));
-        // Where the policy grants patterns only, each request has to say something short.
+        // Where the policy grants only patterns, each request has to name a scope, and may name a
+        // short one.
         let lacks_scope = !terms.scopes.iter().any(ScopeGrant::is_exact);
         let lacks_model = !terms.models.iter().any(scrip_token::ModelPattern::is_exact);
         let least = Self(Terms {

@@ -29,7 +29,7 @@ pub enum NotMoney {
     /// A billion or more.
     #[error("is not below 1000000000")]
     Huge,
-    /// It could not be counted.
+    /// `0.0000001`: finer than what is counted.
     #[error("has more than {PLACES} decimals")]
     Fine,
     /// Anything else.

@@ -51,8 +51,8 @@ pub async fn batches(
         () = app.shutdown.cancelled() => {}
         () = tokio::time::sleep(Duration::from_secs(wait.unwrap_or_default())) => {}
     }
-    // The heartbeat first, and the batches up to it: whoever has them is in step by it, however
-    // many more there are by now.
+    // The heartbeat is made first, and the batches are those up to it: they bring a follower in
+    // step, however many more there are by now.
     let every = app.config.heartbeat;
     let beat = app.pulse.after(clock::monotonic(), &app.store, &app.deny, every).await?;
     let read = match beat.position.epoch == after.epoch {
@@ -78,7 +78,7 @@ pub async fn batches(
     Ok(response)
 }
 
-/// For how many seconds a wait was asked for, as far as it is granted. A preference may have
+/// How many seconds of waiting were asked for, as far as they are granted. A preference may have
 /// parameters, of which none is known; of two the first counts (RFC 7240 section 2).
 fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     let lines = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());

@@ -46,7 +46,7 @@ pub async fn blob(
     let tag = format!("\"{sha256}\"");
     let total = blob.len();
     let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
-    // A range of another version is not to be had (RFC 9110 section 13.1.5): the whole is.
+    // Where the range was meant for another version, the whole is sent (RFC 9110 section 13.1.5).
     let asked = asked.filter(|_| headers.get(header::IF_RANGE).is_none_or(|of| of == tag.as_str()));
     let mut response = match asked.map_or(Range::None, |asked| range(asked, total)) {
         _ if is_known(&headers, &tag) => StatusCode::NOT_MODIFIED.into_response(),

@@ -53,7 +53,7 @@ pub async fn stream(
     Ok((headers, Body::from_stream(following.events())).into_response())
 }
 
-/// A stream under way. What it has in memory of its own is this, and nothing of what it sends.
+/// A stream under way. This is all that it has in memory of its own; what it sends is shared.
 struct Following {
     app: Arc<App>,
     reader: Sighting,
@@ -62,7 +62,7 @@ struct Following {
     seen: Instant,
     /// The heartbeat that comes first.
     opening: Option<Bytes>,
-    /// Whether there may be batches that it has yet to be sent before it is as far as everybody else.
+    /// Whether it may lack batches that everybody else has been sent.
     behind: bool,
     /// Epoch and number of the last batch that it has.
     sent: (String, i64),
@@ -92,7 +92,7 @@ impl Following {
         while self.behind {
             // What is published while the database is read waits in the seat, and nothing else does.
             let published = self.seat.skip();
-            // In a box: a follower has this in memory only while it reads.
+            // Boxed, so that it takes memory only while a follower reads.
             let mut batches = match Box::pin(read(&self.app.store, &self.sent.0, self.sent.1)).await
             {
                 Ok(Ok(batches)) => batches,
@@ -105,7 +105,7 @@ impl Following {
             batches.retain(|batch| batch.seq <= published.seq || batch.epoch != published.epoch);
             match Frame::batches(&batches) {
                 Some(frame) => {
-                    // Whoever looked once more would see no heartbeat while revocations go on.
+                    // To look once more would show no heartbeat for as long as revocations go on.
                     if frame.position == published {
                         self.behind = false;
                     }
@@ -125,7 +125,7 @@ impl Following {
                 return Some(Event::Last(Frame::reset("epoch")));
             }
             if !frame.is_batches {
-                // Whoever stays would otherwise be forgotten while it reads.
+                // A follower that stays connected would otherwise be forgotten while it reads.
                 if self.seen.elapsed() >= AGAIN && self.app.sightings.note(self.reader.clone()) {
                     self.seen = clock::monotonic();
                 }
