@@ -1,7 +1,8 @@
 //! Who may ask how often: mints of a client and of a tenant, and failures of whoever guesses.
 //!
-//! All by one rule, GCRA (ITU-T I.371): a key's whole state is the time at which everything that it
-//! was given will have been earned. In memory; replicas tell each other in `exchange`.
+//! All of it by one rule, GCRA (ITU-T I.371): a key's whole state is the time at which everything
+//! that it was given will have been earned. That is kept in memory; replicas tell each other in
+//! `exchange`.
 //!
 //! No mint waits for other replicas. What comes too often costs the database the reading of its
 //! client, which all who ask at once share.
@@ -100,7 +101,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Whose turn has not come yet, and how long until it does.
+/// Who came too soon, and how long there is to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooOften {
     /// The rate of the client's policy.
@@ -145,7 +146,7 @@ pub struct Rates {
     pub reserved_failures: Failures,
 }
 
-/// By the name of a client or of a tenant, which differ by their slash, and the rate.
+/// By name and rate. The name is a client's or a tenant's, and only a client's has a slash.
 #[derive(Default)]
 struct Mints {
     due: Due<String>,

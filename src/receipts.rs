@@ -114,7 +114,7 @@ pub(crate) fn unreadable(status: StatusCode) -> Problem {
     Problem(Failure::new(status, code, detail))
 }
 
-/// A verifier has a batch that, it says, is signed by us, and the database does not have.
+/// Looks at a batch that a verifier says we signed, and the database does not have.
 async fn look_at_evidence(app: &App, verifier: &Verifier, jws: &str) -> Result<(), Problem> {
     let found = epoch::contradicted(&app.store, &app.deny, jws).await?;
     let (client, name) = verifier.name();
@@ -168,7 +168,7 @@ fn show_one(roll: &Roll, verifier: &Verifier) -> Value {
     })
 }
 
-/// Whose a verifier is: of the tenant of the client that it authenticates as.
+/// The tenant of the client that a verifier authenticates as.
 fn tenant_of(client: &str) -> Option<&str> {
     client.split_once('/').map(|(tenant, _)| tenant)
 }

@@ -1,7 +1,8 @@
 //! `POST /v1/revocations`, its list, and RFC 7009 `POST /oauth2/revoke`.
 //!
-//! One way, in one transaction: what is on record already, the entry, its number and signed batch,
-//! the audit event. The reply follows the commit; then everybody who follows is woken.
+//! There is one way, in one transaction: look at what is on record, add the entry with its number
+//! and signed batch, write the audit event. The reply follows the commit; then everybody who
+//! follows is woken.
 
 mod docket;
 mod enact;
@@ -43,7 +44,7 @@ pub use enact::{Draft, Grounds, enact};
 pub use revoker::{Order, Revoked, Revoker};
 pub use selector::{Found, Selector, Target};
 
-/// As an `Idempotency-Key` is scoped to.
+/// The route under which its `Idempotency-Key`s are remembered.
 const ROUTE: &str = "POST /v1/revocations";
 /// The scope that this needs.
 const SCOPE: &str = "scrip:revoke";
@@ -176,7 +177,7 @@ pub enum NotRevoked {
     /// The `Idempotency-Key` came with another request before.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
-    /// So many of the caller's are waiting that no more are left for the others.
+    /// The caller has as many waiting as it may: the other places are for others.
     #[error("too many of this client's revocations are waiting")]
     TooMany,
     /// As many tokens that were never issued are denied as the list may have, or as many of this
@@ -203,7 +204,8 @@ impl From<StoreError> for NotRevoked {
 async fn revoke(app: &App, order: Order) -> Result<Revoked, NotRevoked> {
     let is_key = matches!(order.selector.target, Target::Kid(_));
     let revoked = app.revoker.revoke(order).await?;
-    // What is acknowledged is not forgotten, whatever becomes of the database.
+    // Acknowledged only with a witness, so that it is not forgotten, whatever becomes of the
+    // database.
     if is_key {
         app.deny.attest_keys(&app.store).await?;
     } else {

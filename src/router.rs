@@ -216,7 +216,7 @@ impl<S: Sync> FromRequestParts<S> for Arrival {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
-        // A trusted proxy said nothing that can be understood about whom it speaks for.
+        // Missing where a trusted proxy does not say intelligibly for whom it speaks.
         parts.extensions.get().copied().ok_or(StatusCode::BAD_REQUEST)
     }
 }

@@ -1,21 +1,19 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is kept for each who was turned away before anything is known of the pace, at least, and at
-/// most.
+/// How far apart appointments are: before anything is known of the pace, at least, and at most.
 const USUAL: Duration = Duration::from_millis(2);
 const FASTEST: Duration = Duration::from_micros(100);
 const SLOWEST: Duration = Duration::from_millis(20);
-/// A pause that is longer is no pace.
+/// A longer pause between mints says nothing of their pace.
 const LONGEST_GAP: Duration = Duration::from_secs(1);
 /// Longest that anybody is sent away for.
 const MOST: Duration = Duration::from_secs(60);
-/// Over so many mints the pace is averaged: they come in groups.
+/// The pace is averaged over so many mints, because they come in groups.
 const AVERAGED: u32 = 256;
 
-/// When whoever was turned away under load shall come back: one after the other, at the pace at which
-/// mints were granted lately. All who are told the same second would be turned away together again,
-/// and in the end nobody would be served.
+/// When those who were turned away under load are to come back: one after the other, at the pace of
+/// the last mints. If all were told the same second, they would be turned away together again.
 pub struct Appointments(Mutex<Book>);
 
 struct Book {
@@ -35,7 +33,7 @@ impl Appointments {
     pub fn granted(&self, now: Instant) {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = book.granted.replace(now);
-        // Only while there are appointments does the time between two mints say how long one takes.
+        // The time between two mints says how long one takes only while there are appointments.
         if let (Some(before), Some(last)) = (before, book.last)
             && now <= last
         {
@@ -49,7 +47,7 @@ impl Appointments {
     pub fn next(&self, now: Instant) -> u64 {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = book.last.map_or(now, |last| last.max(now)) + book.each;
-        // Whoever comes when the book is full shares its last page.
+        // Once the book is full, all the others share its last moment.
         let next = next.min(now + MOST);
         book.last = Some(next);
         next.duration_since(now).as_secs() + 1

@@ -1,10 +1,10 @@
 //! How replicas learn what the others have granted.
 //!
 //! Once a second each replica writes down what it granted since, and reads what the others wrote. A
-//! mint is charged at once where it is granted and within two seconds everywhere, also beyond what
-//! a limit has left: what all of them together granted too much is earned before anybody grants
-//! again. So for n replicas a rate of m mints can be exceeded by (n - 1) * (m + two seconds' worth),
-//! once, and never in the long run.
+//! mint is charged at once where it is granted, and within two seconds everywhere, even beyond what
+//! a limit has left: what replicas together granted too much has to be earned before any of them
+//! grants again. So for n replicas a rate of m mints can be exceeded by (n - 1) * (m + two seconds'
+//! worth), once, and never in the long run.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -16,8 +16,8 @@ use super::Rates;
 use crate::store::{Lock, Store, StoreError, rate_grants};
 use crate::{clock, random};
 
-/// What was granted so many milliseconds ago is looked for by nobody: who has been away for longer
-/// begins anew.
+/// Nobody looks for what was granted longer ago than this, in milliseconds: a replica that was away
+/// for longer knows the last minute only.
 pub const FORGOTTEN: i64 = 60_000;
 /// Longest time, in milliseconds, from an exchange's date to its commit: a statement may take 10 s.
 const LATE: i64 = 12_000;
@@ -27,7 +27,8 @@ const LATE: i64 = 12_000;
 pub(super) struct Told {
     /// Up to when, in milliseconds of database time.
     until_ms: i64,
-    /// Exchanges near that time. One that is dated before it may be committed after it.
+    /// The exchanges near that time that were read: one that is dated before it may be committed
+    /// after it.
     exchanges: HashMap<Uuid, i64>,
 }
 
@@ -76,7 +77,7 @@ impl Rates {
         }
     }
 
-    /// Since when to read, and what is known of that time.
+    /// From when on to read, and which exchanges of that time have been read already.
     fn told(&self, own: Uuid, now_ms: i64) -> (i64, Vec<Uuid>) {
         let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
         let told = &mut mints.told;
@@ -89,7 +90,7 @@ impl Rates {
     fn charge_others(&self, others: &[rate_grants::Grant], now_ms: i64, now: Instant) {
         let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
         for grant in others {
-            // As of when it was granted: since then some of it has been earned.
+            // Charged from when it was granted on: some of it has been earned since.
             let age = Duration::from_millis((now_ms - grant.at_ms()).max(0).unsigned_abs());
             let at = now.checked_sub(age).unwrap_or(now);
             let cost = Duration::from_micros(grant.cost_us.unsigned_abs());

@@ -12,10 +12,11 @@ use super::pace::{Due, Pace};
 const OF_CLIENT: Pace = pace(20, Duration::from_secs(300));
 /// Failures of whatever clients from one place, where many may sit behind one address.
 const OF_PLACE: Pace = pace(300, Duration::from_secs(60));
-/// Most keys that are remembered. Beyond it a failure is answered as late as ever, and not counted.
+/// Most keys that are remembered. Beyond that a failure is answered as late as any other, but not
+/// counted.
 const MOST: usize = 65_536;
-/// Somebody is told of each guess once in this time; and of so many guesses, whoever has however
-/// many addresses to guess from.
+/// How often somebody is told of one guess, and of all of them: whoever has a thousand addresses
+/// must not bury the other alerts.
 const TOLD_OF_EACH: Pace = pace(1, Duration::from_secs(3600));
 const TOLD_OF_ALL: Pace = pace(MOST_TOLD, Duration::from_secs(3600));
 const MOST_TOLD: u32 = 60;
@@ -113,7 +114,7 @@ impl Failures {
         Unanswered { failures: self, client, address, now }
     }
 
-    /// Of what somebody is to be told.
+    /// Takes the guesses that somebody is to be told of.
     pub(super) fn take_untold(&self) -> Vec<Guess> {
         std::mem::take(&mut self.known().untold)
     }
@@ -184,7 +185,7 @@ impl Known {
 
 fn guesses(client: &str, address: IpAddr) -> impl Iterator<Item = (Guess, Pace)> + Clone + use<> {
     let place = place(address);
-    // What is no name is nobody's; only the place counts then.
+    // A text that is no name belongs to nobody: it counts against the place only.
     let client = QualifiedName::parse(client).ok();
     let of_client = client.map(|name| (Guess { client: Some(name), place }, OF_CLIENT));
     of_client.into_iter().chain([(Guess { client: None, place }, OF_PLACE)])

@@ -1,7 +1,7 @@
 //! Tells somebody of guessing, once it has run into a limit.
 //!
-//! Apart from the requests that guess: what they are answered, and when, does not depend on it, and
-//! where the database is away nothing is lost.
+//! Not done by the requests that guess, so neither what they are answered nor when depends on it;
+//! and while the database is away nothing is lost.
 
 use serde_json::json;
 
@@ -39,8 +39,8 @@ async fn raise(store: &Store, guesses: &[Guess], at: &str) -> Result<(), StoreEr
     tx.commit().await
 }
 
-/// Whether there is such a client is not said: nor was it looked for. What has not the form of a
-/// client's name is not repeated, because it may be a secret in the wrong place.
+/// Does not say whether there is such a client: nobody has looked. A text that is no client's name
+/// is not repeated, because it may be a secret in the wrong place.
 fn alert(guess: &Guess, at: &str) -> Event {
     let event = Event::new("credential.guess", "alert")
         .detail(&json!({"place": guess.place(), "endpoints": at}));

@@ -35,8 +35,8 @@ impl Pace {
     }
 }
 
-/// For each key the time at which all that it was given will have been earned; what is in the past
-/// is as good as absent.
+/// For each key the time at which all that it was given will have been earned; a time in the past
+/// means nothing.
 pub(super) struct Due<K> {
     times: HashMap<K, Instant>,
     /// At this size those that are over are looked for.
@@ -94,7 +94,7 @@ impl<K: Hash + Eq> Due<K> {
         }
         if self.times.len() >= self.full {
             self.times.retain(|_, due| *due > at);
-            // Looked for again when twice as many have come: that costs each of them little.
+            // Looked for again at twice the size, so that it costs each new key little.
             self.full = (2 * self.times.len()).clamp(FEW.min(self.most), self.most);
         }
         if self.times.len() < self.most {

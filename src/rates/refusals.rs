@@ -34,8 +34,8 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Whether one more is written down: of `client`, or of nobody who is known, from `address`. One
-    /// that is not does not count.
+    /// Whether one more refusal is written: of `client` or, where nobody has proved who it is, from
+    /// `address`. One that is not written does not count.
     pub fn may_write(&self, client: Option<&str>, address: Option<IpAddr>, now: Instant) -> bool {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Written { clients, places, all_places } = &mut *written;

@@ -1,7 +1,7 @@
 //! Who enforces a revocation since when, and by when the others refuse too. Pure.
 //!
-//! Every time that is said here is one after which it holds, never one before: an answer may be
-//! more cautious than the truth, and is never rosier.
+//! What is said here holds from the time that is named at the latest: an answer may be more
+//! cautious than the truth, and is never rosier.
 //!
 //! * A verifier **enforces** a revocation since it first acknowledged the batch that carries it, or
 //!   a later one. It did so a little earlier: it applies a batch before it acknowledges it.
@@ -78,7 +78,7 @@ pub(super) struct Receipt {
     pub(super) refuses_by_ms: i64,
 }
 
-/// Judges. `strangers`: whether somebody may verify who acknowledges nothing.
+/// Judges. `strangers`: whether there may be somebody who verifies and acknowledges nothing.
 pub(super) fn judge(case: &Case<'_>, verifiers: &[Standing<'_>], strangers: bool) -> Enforced {
     let receipts: Vec<Receipt> = verifiers.iter().map(|standing| case.receipt(standing)).collect();
     let strangers = strangers || receipts.is_empty();
@@ -111,7 +111,7 @@ impl Case<'_> {
         }
     }
 
-    /// When a verifier refuses that never hears of it. Milliseconds.
+    /// When a verifier refuses even if it never hears of the revocation. Milliseconds.
     fn unheard(&self, verifier: &Verifier) -> i64 {
         let stale = verifier.max_staleness.saturating_add(verifier.allow_for);
         let bound = match self.until_ms() {
@@ -134,7 +134,7 @@ fn seconds_up(ms: i64) -> i64 {
 }
 
 impl Enforced {
-    /// Where what is killed was too old for an entry: nobody has accepted it for long.
+    /// Where the tokens were too old to need an entry: nobody has accepted them for long.
     pub(super) fn expired(revocation: &Revocation) -> Self {
         let by_ms = Some(revocation.at_ms);
         Self { all: true, strangers: false, by_ms, verifiers: Vec::new() }

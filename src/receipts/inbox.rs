@@ -1,8 +1,8 @@
 //! Acknowledgements -> durable: groups concurrent ones into one commit.
 //!
-//! What arrives while a commit runs is the next group. Of one verifier's, the newest counts: whoever
-//! sent an earlier one that still waits gets the newer one's answer. One verifier is in a group at most
-//! every 250 ms; what it sends sooner waits for that.
+//! What arrives while a commit runs is the next group. Of those that one verifier sends meanwhile the
+//! newest counts, and answers the earlier ones too. One verifier is in a group at most every 250 ms;
+//! what it sends sooner waits for that.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -177,7 +177,8 @@ async fn commit(store: &Store, acks: &[Ack]) -> Result<Vec<Result<(), NotTaken>>
         .collect();
     verifiers::put_many(&mut tx, &said).await?;
     acks::insert_many(&mut tx, &moved).await?;
-    // Whoever is not remembered verifies all the same.
+    // A verifier that there is no room for verifies all the same: it counts like one that gives no
+    // name.
     let full = acks.iter().zip(&settled).filter(|(_, s)| matches!(s, Err(NotTaken::Full(_))));
     for client in full.map(|(ack, _)| &ack.verifier.client).collect::<BTreeSet<_>>() {
         sightings::note(&mut tx, "feed", client, known.now_ms / 1000).await?;
@@ -204,7 +205,7 @@ impl Known {
         let mut seqs: Vec<i64> = acks.iter().map(|ack| ack.verifier.seq).collect();
         seqs.sort_unstable();
         seqs.dedup();
-        // Nearly all have got to the head, which is in the row.
+        // Nearly all have got to the head, which the row has already.
         seqs.retain(|seq| (1..feed.seq).contains(seq));
         let heads = deny_batches::heads(tx, &feed.epoch, &seqs).await?;
         let mut heads: HashMap<i64, Digest> =
@@ -227,8 +228,9 @@ impl Known {
         })
     }
 
-    /// The row to be written; `None` for what comes too late: it is not even a sign of life, or a
-    /// verifier that was set back would look connected where it had once been.
+    /// The row to be written; `None` for an acknowledgement behind an earlier one. It is not even a
+    /// sign of life: otherwise a verifier that was set back would look connected and further than
+    /// it is.
     fn settle(&mut self, ack: &Ack) -> Result<Option<Verifier>, NotTaken> {
         let Ack { verifier, head } = ack;
         let (epoch, seq) = verifier.position();

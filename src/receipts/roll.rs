@@ -8,9 +8,9 @@ use crate::latest::Latest;
 use crate::store::verifiers::{self, Verifier};
 use crate::store::{self, Store, StoreError, installation, readers, sightings};
 
-/// How long a verifier is remembered, and whoever was seen. Seconds.
+/// How long a verifier, and whoever else was seen to verify, is remembered. Seconds.
 pub(crate) const REMEMBERED: i64 = 7 * 86_400;
-/// A verifier is connected that acknowledged within so many heartbeats; it acknowledges each.
+/// A verifier acknowledges each heartbeat; it counts as connected if it did within so many.
 const BEATS: i64 = 3;
 
 /// The state of all verifiers at one moment.
@@ -21,7 +21,7 @@ pub(super) struct Roll {
     pub(super) seq: i64,
     /// In order of their names.
     pub(super) verifiers: Vec<Verifier>,
-    /// Whether somebody may verify who acknowledges nothing.
+    /// Whether there may be somebody who verifies and acknowledges nothing.
     pub(super) strangers: bool,
     /// Since when a verifier that is connected has acknowledged. Milliseconds.
     connected_ms: i64,

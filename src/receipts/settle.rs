@@ -16,11 +16,11 @@ use crate::store::revocations::Revocation;
 use crate::store::verifiers::{Name, Verifier};
 use crate::store::{StoreError, acks};
 
-/// How often what other replicas were told is looked for.
+/// How often to look for what other replicas were told.
 const POLL: Duration = Duration::from_millis(200);
 
-/// What is known of a revocation that is durable, after all who are connected have acknowledged it,
-/// or after `wait`. Never fails: the revocation stands, whatever is known of it.
+/// What is known of a durable revocation once all who are connected have acknowledged it, or after
+/// `wait`. Never fails: the revocation stands, whatever is known of it.
 pub async fn settle(app: &App, reach: &Reach, revocation: &Revocation, wait: Duration) -> Value {
     let settled = async {
         let Some(position) = position(revocation) else {
@@ -81,14 +81,14 @@ async fn awaited(
             () = &mut over => break,
             () = app.shutdown.cancelled() => break,
             Ok(()) = taken.changed() => clock::monotonic(),
-            // What was read for somebody else meanwhile is as good.
+            // A roll that was read for somebody else meanwhile is as good.
             () = tokio::time::sleep(POLL) => slept,
         };
         let newer = tokio::select! {
             () = &mut over => break,
             newer = app.receipts.rolls.after(since) => newer,
         };
-        // While the database is away, what was known last is.
+        // While the database is away, the last roll is what is known.
         roll = newer.unwrap_or(roll);
     }
     roll
@@ -100,7 +100,7 @@ async fn conclude(
     position: (&str, i64),
     roll: &Roll,
 ) -> Result<Enforced, Arc<StoreError>> {
-    // Who has gone further since has forgotten when it came by here.
+    // For a verifier that has gone further since, its row no longer says when it got here.
     let passed = roll.verifiers.iter().any(|verifier| verifier.position() > position);
     let arrivals = if passed {
         let mut session = app.store.read_reserved().await?;

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::store::verifiers::{self, Name};
 use crate::store::{self, Lock, Store, StoreError, clients, readers, sightings};
 
-/// The same is written once in this time; that a secret is used, once in the longer one.
+/// One sighting is written once in this time; the use of a secret once in the longer one.
 const SPACING: Duration = Duration::from_secs(60);
 const USE_SPACING: Duration = Duration::from_secs(3600);
 /// Whoever stays is noted again after this time, long before it would be forgotten.

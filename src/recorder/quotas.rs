@@ -47,7 +47,7 @@ pub enum NotHeld {
     Denied(#[from] Denial),
 }
 
-/// The quotas of a group's clients, nobody else's to change until the transaction ends.
+/// The quotas of a group's clients, which nobody else changes until the transaction ends.
 pub struct Quotas {
     now: i64,
     /// With its version; read where a quota in money is asked for.
@@ -160,8 +160,8 @@ impl Quotas {
         });
     }
 
-    /// Notes that somebody goes away without: it is used up then, because budgets seldom add up to all
-    /// of a quota.
+    /// Notes that somebody was refused for lack of quota. Then it counts as used up for the alerts:
+    /// budgets seldom add up to exactly all of it.
     pub fn go_without(&mut self, approved: &Approved, why: &NotHeld) {
         let (NotHeld::Exhausted { quota: most, .. }, Some((quota, _))) = (why, approved.escrow())
         else {
@@ -177,7 +177,8 @@ impl Quotas {
         }
     }
 
-    /// Gives back what was taken last, for a token that there was already.
+    /// Gives back what was taken last, because the order was a repetition and has its token
+    /// already.
     pub fn give_back(&mut self, taken: &Taken) {
         if let Some(account) = self.accounts.get_mut(&taken.key) {
             (account.tokens, account.money) = taken.before;

@@ -1,6 +1,7 @@
 //! What mints tell of their clients: how many, when last, from where. It is added up here and
-//! written once a second, so that no mint waits for it: a killed process loses a second of it, and
-//! no token. Each address is written down once an hour, however often somebody mints from there.
+//! written once a second, so that no mint waits for it. A killed process loses a second of these
+//! counts, and no token. Each address is written down once an hour, however often somebody mints
+//! from there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -94,8 +95,8 @@ impl Uses {
 }
 
 impl Noted {
-    /// The place of this address, where the client has not minted from there in this hour. Of whoever
-    /// has more than are kept, no more are written.
+    /// The place of this address, if the client has not minted from there in this hour and has not
+    /// more places than are kept.
     fn is_new(&mut self, client: &str, address: IpAddr, now: u64) -> Option<IpAddr> {
         if self.hour != now / HOUR || self.count > CAPACITY {
             (self.hour, self.count) = (now / HOUR, 0);

@@ -32,7 +32,7 @@ pub struct Grounds {
 }
 
 impl Draft {
-    /// What `by` wants revoked, as it was found at `now_ms`.
+    /// A draft of what `by` wants revoked, as it was found at `now_ms`.
     #[must_use]
     pub fn new(
         selector: Selector,
@@ -72,7 +72,7 @@ pub async fn enact(
     drafts: Vec<Draft>,
     now_ms: i64,
 ) -> Result<(Vec<Revocation>, Option<Appended>), PublishError> {
-    // Who is named by its id is named with all that was delegated from it.
+    // An id names all that was delegated from its token as well.
     let are_all_ids = drafts.iter().all(|draft| matches!(draft.selector.target, Target::Jti(_)));
     let delegated = match are_all_ids {
         true => Vec::new(),

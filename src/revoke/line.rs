@@ -13,8 +13,8 @@ use super::NotRevoked;
 /// Most revocations that wait, all callers' together. One caller alone has half of them.
 const MOST: usize = 4096;
 
-/// Places to wait in. Nobody has more of them than are left, so that there are some for whoever
-/// comes next, however many flood.
+/// Places to wait in. Nobody has more of them than are left, so that there is one for whoever comes
+/// next, however many flood.
 #[derive(Clone, Default)]
 pub(super) struct Places(Arc<Mutex<Taken>>);
 

@@ -47,7 +47,7 @@ pub(super) async fn preview(
     if let Target::Kid(kid) = &selector.target
         && is_feed_key(&mut session, kid).await?
     {
-        // It begins an epoch, in which everything is minted again.
+        // Revoking the feed's key begins an epoch, which refuses everything that was minted before.
         selector = &everything;
         found = selector.resolve(&mut session, reach, now).await?;
     }
@@ -63,7 +63,8 @@ pub(super) async fn preview(
         preview.add(&mut session, &named.collect::<Vec<_>>(), now).await?;
     }
 
-    // What was delegated from them dies too, whoever holds it; who else does is not said to everybody.
+    // What was delegated from them dies too, whoever holds it. Whoever does not reach those holders
+    // is not told of them.
     let delegated = tokens::delegated(&mut session, now.cast_signed()).await?;
     let elsewhere = elsewhere(&mut session, selector, found.before, &delegated).await?;
     let heirs: BTreeMap<Jti, &Token> =

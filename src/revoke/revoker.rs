@@ -55,7 +55,7 @@ pub struct Revoked {
 /// Hands orders to the one task that commits them.
 #[derive(Clone)]
 pub struct Revoker {
-    /// As long as there are places.
+    /// Unbounded, because places are.
     queue: mpsc::UnboundedSender<Pending>,
     places: Places,
 }
@@ -165,9 +165,9 @@ impl Registry {
         Ok(docket.settled(&revoked))
     }
 
-    /// What a revocation does besides: nothing is signed by a revoked key, and nobody is
-    /// authenticated by an ended credential, after the entry has been forgotten too. Yields what
-    /// that put on the list.
+    /// What a revocation does besides its entry, for when that is forgotten: a revoked key signs
+    /// nothing any more, an ended credential authenticates nobody. Yields what that put on the
+    /// list.
     async fn carry_out(
         &self,
         tx: &mut Tx,

@@ -1,5 +1,5 @@
-//! Bodies that are still on their way: whoever has not sent its whole request holds no place among
-//! those who are served.
+//! Bodies that are still on their way: a request that is not there as a whole takes no place among
+//! those that are served.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -49,7 +49,7 @@ pub(super) async fn whole(
     let (parts, body) = request.with_limited_body().into_parts();
     let bytes = body.size_hint().upper().unwrap_or(LEAST);
     let mut reading = pin!(Bytes::from_request(Request::new(body), &()));
-    // Most come together with their head, and wait for nothing.
+    // Most bodies come together with their head, and are not counted at all.
     let read = match reading.as_mut().now_or_never() {
         Some(read) => read,
         None => {
@@ -78,8 +78,8 @@ pub(super) async fn whole(
 }
 
 impl Bodies {
-    /// Makes room for one more, which counts until what is returned is dropped. That ends when it has
-    /// to make room itself.
+    /// Makes room for one more, which counts until the receiver that is returned is dropped. The
+    /// receiver ends when this one has to make room for others.
     fn wait_for(&self, place: IpAddr, bytes: u64) -> oneshot::Receiver<Infallible> {
         let (cut, is_cut) = oneshot::channel();
         let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
