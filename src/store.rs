@@ -72,7 +72,7 @@ pub enum Lock {
     Mint,
     /// Revokes: alone. Has connections of its own and, on SQLite, goes before all who wait.
     Revoke,
-    /// Changes what neither of them reads without locking its row.
+    /// Changes only what mints and revocations read under a lock of its row.
     Admin,
     /// The same, for an operator who waits for it: however many there are, ledgers and upkeep have
     /// their connections and, on SQLite, their turn.
@@ -126,9 +126,9 @@ macro_rules! push_tenants {
 
 use push_tenants;
 
-/// Pushes texts or bytes as a list, the last one as often as makes their number a power of two: groups of any
-/// size then have so few different statements that all of them stay prepared. NULL, which is in no
-/// list, where there are none.
+/// Pushes texts or bytes as a list, repeating the last one until their number is a power of two: so there are
+/// few different statements for groups of any size, and all of them stay prepared. An empty list is NULL,
+/// which equals nothing.
 macro_rules! push_list {
     ($query:ident, $items:expr) => {
         $crate::store::push_list!($query, $items, ", ")

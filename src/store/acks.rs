@@ -5,7 +5,7 @@ use super::verifiers::{Name, Verifier};
 use super::{Session, StoreError, Tx, on};
 use sqlx::QueryBuilder;
 
-/// When a verifier got as far as it was asked for.
+/// When a verifier got to the place in question.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Arrival {
     /// Its client.
@@ -41,8 +41,8 @@ pub async fn insert_many(tx: &mut Tx, moved: &[Verifier]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// When each verifier that has got there first acknowledged the batch `seq` of `epoch`, or a later
-/// one, as far as that is remembered.
+/// When each verifier first acknowledged the batch `seq` of `epoch` or a later one, for those that
+/// have and as far as that is remembered.
 ///
 /// # Errors
 /// As any statement.
@@ -51,7 +51,7 @@ pub async fn arrivals(
     epoch: &str,
     seq: i64,
 ) -> Result<Vec<Arrival>, StoreError> {
-    // Which row is the first is found in the index, whatever the number of rows.
+    // The first row is found in the index, however many there are.
     let sql = "SELECT client, verifier, at_ms FROM (SELECT v.client, v.verifier, \
                (SELECT a.at_ms FROM acks a WHERE a.client = v.client AND a.verifier = v.verifier \
                AND (a.epoch, a.seq) >= ($1, $2) ORDER BY a.epoch, a.seq LIMIT 1) AS at_ms \

@@ -94,7 +94,7 @@ pub struct Change<'a> {
     pub rotated: Option<i64>,
     /// Seconds; a deleted client stays deleted.
     pub deleted: Option<i64>,
-    /// Seconds; `Some(None)` takes the secret again.
+    /// Seconds; `Some(None)` accepts the secret again.
     pub refused: Option<Option<i64>>,
     /// The newest version in Vault.
     pub version: Option<&'a str>,
@@ -109,7 +109,7 @@ pub struct Filter<'a> {
     pub stale: Option<Stale<'a>>,
 }
 
-/// What makes a client stale, each by itself. None that is disabled is.
+/// What makes a client stale, each by itself. A disabled one never is.
 #[derive(Clone, Debug)]
 pub struct Stale<'a> {
     /// It was made before this, in seconds, and never minted.
@@ -341,7 +341,7 @@ pub async fn mark_used(tx: &mut Tx, uses: &[Use<'_>]) -> Result<(), StoreError> 
     if uses.is_empty() {
         return Ok(());
     }
-    // Two groups that share clients lock them in one order.
+    // Locked first and in one order, because two groups may share clients.
     if let Conn::Postgres(c) = tx.conn() {
         let ids: Vec<&str> = uses.iter().map(|u| u.id).collect();
         let sql = "SELECT 1 FROM clients WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";

@@ -22,7 +22,7 @@ pub struct Batch {
     pub jws: Option<String>,
 }
 
-/// What is kept of a batch longest.
+/// The part of a batch that is kept longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Head {
     /// Its number within its epoch.
@@ -121,9 +121,9 @@ pub async fn prune_to_heads(tx: &mut Tx, before: i64, limit: u32) -> Result<u64,
     slice(tx, sql, before, limit).await
 }
 
-/// Forgets batches, heads and all, that others followed before `before` (seconds), `limit` at most;
-/// says how many. The last one of the installation stays: until it is followed, nobody knows a later
-/// one.
+/// Forgets batches, heads and all, that were made before `before` (seconds), as was whatever
+/// followed them; `limit` at most; says how many. The last one of the installation stays: until it
+/// is followed, nobody knows a later one.
 ///
 /// # Errors
 /// As any statement.

@@ -62,7 +62,7 @@ pub async fn insert_many(tx: &mut Tx, entries: &[Entry]) -> Result<(), StoreErro
     .await
 }
 
-/// What stands at `now` against any of these subjects, whatever the epoch it was said in.
+/// What stands at `now` against any of these subjects, in whatever epoch it was said.
 ///
 /// # Errors
 /// As any statement.

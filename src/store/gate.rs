@@ -2,8 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
-/// One at a time, in the order of arrival; but whoever comes in a hurry goes before all who wait
-/// and are not.
+/// Lets in one at a time, in the order of arrival; those in a hurry go before all others who wait.
 #[derive(Clone, Default)]
 pub(super) struct Gate(Arc<Mutex<Queue>>);
 
@@ -20,7 +19,7 @@ pub(super) enum Pace {
     Ordinary,
 }
 
-/// The right to be inside. Dropped, it passes to the next who still waits.
+/// The right to be inside. When it is dropped, it passes to the next who still waits.
 #[must_use]
 pub(super) struct Turn(Gate);
 
@@ -39,7 +38,7 @@ impl Gate {
                 Pace::Ordinary => queue.ordinary.push_back(next),
             }
         }
-        // A sender leaves the queue only to send: either a turn comes, or this future is gone.
+        // A sender leaves the queue only to send its turn: this future gets it, or is gone.
         turn.await.unwrap_or_else(|_| unreachable!("a queued sender was dropped"))
     }
 }
@@ -58,7 +57,8 @@ impl Drop for Turn {
             next
         };
         if let Some(next) = next {
-            // Refused by one who left just now, the turn is dropped, and so passes on.
+            // If the receiver has just left, the turn comes back, is dropped here, and so passes
+            // on.
             drop(next.send(Turn(self.0.clone())));
         }
     }

@@ -76,13 +76,13 @@ pub async fn read(from: &mut impl Session) -> Result<Option<Installation>, Store
     Ok(on!(from, |c| sqlx::query_as(row!()).fetch_optional(c).await?))
 }
 
-/// The row, and nobody else numbers anything until the transaction ends.
+/// The row, locked: nobody else numbers anything until the transaction ends.
 ///
 /// # Errors
 /// As any statement.
 pub async fn lock(tx: &mut Tx) -> Result<Option<Installation>, StoreError> {
     let Conn::Postgres(c) = tx.conn() else { return read(tx).await };
-    // Whoever waited for the row gets it as it is by then.
+    // Whoever has waited for the row gets it as it is by then.
     let sql = concat!(row!(), " FOR UPDATE");
     heard(sqlx::query_as(sql).fetch_optional(c)).await
 }
@@ -157,8 +157,8 @@ pub async fn set_keys_version(tx: &mut Tx, version: i64) -> Result<(), StoreErro
 
 /// Database time in milliseconds: Postgres' own clock, read now; `clock_ms` on SQLite. Never behind
 /// the newest time on record: that of the last batch or of the newest token, whose jti begins with
-/// it. Mints do not write it here, or each would wait for this row. Tokens older than the clock, and
-/// the partitions in which they lie, are not looked at.
+/// it. Mints do not write it here, because each would wait for this row. Only tokens newer than the
+/// clock, and their partitions, are looked at.
 ///
 /// # Errors
 /// As any statement.
@@ -196,18 +196,18 @@ pub async fn now_ms(from: &mut impl Session, clock_ms: i64) -> Result<i64, Store
     Ok(newest.clock.unwrap_or(clock_ms).max(newest.batch.unwrap_or(0)).max(token))
 }
 
-/// Returns once this database is known to have had the last word until now: by a commit of its own,
-/// which a standby refuses, and which a primary that waits for a standby cannot finish after that has
-/// taken over. Whoever then speaks of a time before this was called knows all that was acknowledged
-/// by that time. SQLite has nobody who could take over.
+/// Returns once this database has proved that it had the last word until now, by a commit: a standby
+/// refuses it, and a primary that waits for a standby cannot finish it after the standby has taken
+/// over. Whoever then speaks of a time before this was called knows all that was acknowledged by that
+/// time. SQLite has nobody who could take over.
 ///
 /// # Errors
 /// [`StoreError::Unsafe`] where it takes no writes: a standby, or a primary that was told so when it
 /// was replaced; else as any statement.
 pub async fn has_last_word(from: &mut Reader) -> Result<(), StoreError> {
     let Conn::Postgres(c) = from.conn() else { return Ok(()) };
-    // The least that is a commit: a message in the log, to nobody. To Postgres it is no write: a
-    // primary that is read-only takes it.
+    // A message in the write-ahead log, to nobody, is the least that has to be committed. Postgres
+    // does not count it as a write, so being read-only has to be asked for.
     let sql = "SELECT pg_logical_emit_message(true, 'scrip', 'last word') \
                WHERE current_setting('transaction_read_only') = 'off'";
     match heard(sqlx::query(sql).fetch_optional(c)).await? {

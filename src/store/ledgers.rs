@@ -17,7 +17,7 @@ pub struct Ledger {
     pub registered: i64,
     /// Since when it does not count any more.
     pub retired: Option<i64>,
-    /// Everything that it counted up to then is here.
+    /// Everything that it counted up to then has been reported.
     pub complete_until: i64,
     /// Since when it has been known that escrows waited for it in vain; `None` once it has caught up.
     pub silent: Option<i64>,
@@ -75,8 +75,8 @@ pub async fn retire_all(tx: &mut Tx, client: &str, at: i64) -> Result<(), StoreE
     Ok(())
 }
 
-/// Notes at `at` that those of an audience which have reported nothing of after `complete_until` keep
-/// escrows waiting in vain, and gives those of which that is new. One that reports at this moment is
+/// Notes at `at` that escrows wait in vain for those ledgers of an audience which have not reported
+/// beyond `complete_until`; yields those of which that is new. One that reports at this moment is
 /// passed over. Seconds.
 ///
 /// # Errors

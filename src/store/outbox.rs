@@ -40,8 +40,8 @@ pub async fn is_due(from: &mut impl Session, now_ms: i64) -> Result<bool, StoreE
     Ok(on!(from, |c| sqlx::query_scalar(sql).bind(now_ms).fetch_one(c).await?))
 }
 
-/// Claims what is to be sent at `now_ms`, `limit` at most, in order of its time. Nobody else is
-/// given it before `until_ms`, nor ever again once it is deleted.
+/// Claims what is to be sent at `now_ms`, `limit` at most, in order of its time. Until `until_ms`
+/// nobody else can claim them; then they are due again unless they were deleted.
 ///
 /// # Errors
 /// As any statement.
@@ -51,7 +51,7 @@ pub async fn claim(
     until_ms: i64,
     limit: u32,
 ) -> Result<Vec<Message>, StoreError> {
-    // Two replicas that look at once do not wait for each other.
+    // On Postgres two replicas that look at once skip each other's rows instead of waiting.
     let sql = match tx.conn() {
         Conn::Postgres(_) => {
             "UPDATE outbox SET due_ms = $2, tries = tries + 1 WHERE id IN (SELECT id FROM outbox \

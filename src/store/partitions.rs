@@ -1,9 +1,9 @@
 //! The partitions of Postgres' `tokens`, of a day or some days each: made ahead, dropped once nothing in
 //! them is to be kept. SQLite has none.
 //!
-//! No mint depends on it: what finds no partition lies in the default one, where it is deleted row by
-//! row. And no mint fails by it: nothing here waits, or keeps others waiting, for as long as a mint
-//! waits for a lock.
+//! No mint depends on this: a token without a partition lies in the default one, and is deleted row
+//! by row. No mint fails by it either: nothing here waits, or keeps others waiting, for as long as a
+//! mint waits for a lock.
 //!
 //! A day has a partition of its own; of a longer retention it is a thirty-second, so that there are some
 //! forty at most. Whichever replica comes first makes them.
@@ -14,7 +14,7 @@ use super::{Conn, Session, StoreError, Tx};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-/// So many days ahead there are partitions.
+/// How many days ahead partitions are made.
 const AHEAD: u64 = 7;
 /// Most tokens that are moved out of the default partition for the day that they belong to.
 const MOST_MOVED: i64 = 2_000;
@@ -70,8 +70,8 @@ pub fn outdated(known: &[Partition], before: i64) -> Vec<Partition> {
     known.iter().copied().filter(|partition| seconds(partition.until) <= before).collect()
 }
 
-/// Makes one; says whether it did. Not while another replica is at it, and not where too much lies in
-/// the default partition: it is looked through meanwhile, and nobody may write there.
+/// Makes one; says whether it did. It does not while another replica is at it, nor where too much
+/// lies in the default partition, which is searched meanwhile and locked.
 ///
 /// # Errors
 /// As any statement; where others are in the way for long, too.
@@ -90,7 +90,7 @@ pub async fn make(tx: &mut Tx, partition: Partition) -> Result<bool, StoreError>
         return Ok(false);
     }
     run(c, format!("CREATE TABLE {name} (LIKE tokens INCLUDING ALL)")).await?;
-    // From here on others wait, a mint for half a second.
+    // From here on others wait, and a mint gives up after half a second.
     run(c, "SET LOCAL statement_timeout = '300ms'".to_owned()).await?;
     if number(c, moving).await? > 0 {
         run(c, "LOCK TABLE tokens_default IN ACCESS EXCLUSIVE MODE".to_owned()).await?;

@@ -125,8 +125,8 @@ pub async fn versions(
         .await?))
 }
 
-/// The latest version of each, newest first, from behind the (time, name) `after` on. Whose
-/// it is says its name's part before the slash.
+/// The latest version of each, newest first, from behind the (time, name) `after` on. The part of
+/// the name before the slash says whose it is.
 ///
 /// # Errors
 /// As any statement.

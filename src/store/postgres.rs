@@ -18,8 +18,8 @@ pub(super) struct Postgres {
 /// Longest wait for a connection, and for a sign of life of one that is given back.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// For so long after it was given back, when it gave a sign of life, a connection is taken to be
-/// good: no server ends and serves again as fast.
+/// A connection gives a sign of life when it is given back, and is trusted for so long after that:
+/// no server ends and serves again as fast.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// The advisory lock, shared by mints and exclusive to revocations: "scrip" in ASCII.
@@ -58,20 +58,21 @@ impl Postgres {
         // The parser's error may quote the URL.
         let options: PgConnectOptions =
             url.parse().map_err(|_| StoreError::Url("it is no postgres: URL"))?;
-        // A replica that pauses in a transaction is thrown out while others still wait for its lock.
+        // A replica that hangs in a transaction loses it while others still wait for its lock.
         let options = options.application_name("scrip").options([
             ("statement_timeout", "10s"),
             ("lock_timeout", "5s"),
             ("idle_in_transaction_session_timeout", "2s"),
-            // A plan outlives the moment it was made in: made while a table was empty, as each day's
-            // partition is, it would go on reading that row by row. All that counts has an index; and
-            // what has none looks so dear by this that it would be compiled, each time.
+            // Plans are kept: one that was made while a table was empty, as each day's partition is
+            // at first, would go on reading it row by row. All that counts has an index. What has
+            // none looks so dear by this setting that Postgres would compile it each time, hence the
+            // next one.
             ("enable_seqscan", "off"),
             ("jit", "off"),
         ]);
         let pool = |size| {
             let pool = PoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
-            // A round trip that all who wait for the connection would wait for.
+            // That would be a round trip for which everybody waits who waits for the connection.
             let pool = pool.test_before_acquire(false).before_acquire(
                 |connection: &mut PgConnection, known| {
                     Box::pin(async move {
@@ -82,8 +83,8 @@ impl Postgres {
                     })
                 },
             );
-            // Otherwise one that was given up in the middle of a statement to a silent server would
-            // keep its place in the pool for as long as the kernel hopes.
+            // Otherwise a connection that was given up in the middle of a statement, its server
+            // being silent, would keep its place in the pool until the kernel gives up.
             pool.after_release(|connection: &mut PgConnection, _| {
                 Box::pin(async {
                     let silent = |_| sqlx::Error::PoolTimedOut;
@@ -113,12 +114,12 @@ impl Postgres {
         }
     }
 
-    /// A connection that listens, in neither pool.
+    /// A connection that listens, in none of the pools.
     pub(super) async fn listener(&self) -> sqlx::Result<PgListener> {
         let options = PgConnectOptions::clone(&self.reserved.connect_options());
         let pool = PoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
         let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options)).await?;
-        // Whoever listens finds out that it did not for a while.
+        // So that whoever listens learns that nothing was heard for a while.
         listener.eager_reconnect(false);
         Ok(listener)
     }

@@ -120,8 +120,8 @@ where
     }
 }
 
-/// These accounts, in order of their keys, made where there are none. Nobody else touches them until
-/// the transaction ends; 2,000 at most.
+/// These accounts, in order of their keys, made where there are none. Locked until the transaction
+/// ends; 2,000 at most.
 ///
 /// # Errors
 /// As any statement.

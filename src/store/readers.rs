@@ -1,4 +1,4 @@
-//! Who reads the feed in the name of a verifier that may never acknowledge.
+//! Who reads the feed in the name of which verifier: it may never acknowledge.
 
 use super::session::slice;
 use super::verifiers::Name;

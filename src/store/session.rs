@@ -6,9 +6,9 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 use std::io;
 use std::time::Duration;
 
-/// Longest wait for Postgres to answer a statement. It ends what takes longer than 10 s itself; one
-/// that is silent beyond that is gone without a word (a primary that lost its power, a dropped
-/// route), and the kernel would go on hoping for a quarter of an hour.
+/// Longest wait for Postgres to answer a statement. Postgres itself ends what takes longer than 10
+/// s. A server that is silent beyond that is gone without a word (a primary that lost its power, a
+/// dropped route), which the kernel would notice after a quarter of an hour.
 const SILENCE: Duration = Duration::from_secs(11);
 
 /// Whatever can be read through: a [`Reader`], or the [`Tx`] whose own writes shall be seen.
@@ -69,13 +69,14 @@ impl Session for Reader {
     }
 }
 
-/// A transaction. Dropped without [`Tx::commit`], it leaves nothing: what becomes of it after a
-/// statement that failed.
+/// A transaction. Dropped without [`Tx::commit`] it leaves nothing; drop it after a statement that
+/// failed.
 #[must_use]
 pub struct Tx(pub(super) Begun);
 
 pub(super) enum Begun {
-    /// The turn comes second: it is dropped, and the next writer called, after the transaction.
+    /// The turn stands second, so that it is dropped after the transaction, and only then is the
+    /// next writer let in.
     Sqlite(Transaction<'static, Sqlite>, Turn),
     Postgres(Transaction<'static, Postgres>),
 }
@@ -116,7 +117,7 @@ impl Tx {
     }
 }
 
-/// What Postgres has to be told, and SQLite, which lets one write at a time, has no word for.
+/// Words for a row lock, for Postgres only: SQLite lets one write at a time, and has none.
 pub(super) fn locking(tx: &mut Tx, words: &'static str) -> &'static str {
     match tx.conn() {
         Conn::Postgres(_) => words,
@@ -124,7 +125,7 @@ pub(super) fn locking(tx: &mut Tx, words: &'static str) -> &'static str {
     }
 }
 
-/// Does `sql` to `limit` rows at most, `$2`, of before `before`, `$1`; says to how many.
+/// Runs `sql` on the rows from before `before` (`$1`), `limit` (`$2`) at most; says on how many.
 pub(super) async fn slice(
     tx: &mut Tx,
     sql: &'static str,

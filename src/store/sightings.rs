@@ -3,8 +3,9 @@
 use super::session::slice;
 use super::{Session, StoreError, Tx, on};
 
-/// Notes that somebody was seen at `at` (seconds): `kind` is `keys`, for the JWKS, which nobody is
-/// asked for a name to read, or `feed` with the client's, who reads it in nobody's name.
+/// Notes that somebody was seen at `at` (seconds). `kind` is `keys` for the JWKS, which is read
+/// without giving a name, or `feed` with the name of a client that reads the feed in no verifier's
+/// name.
 ///
 /// # Errors
 /// As any statement.

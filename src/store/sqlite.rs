@@ -49,8 +49,8 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        // A file does not go away by itself: to ask a connection before it is lent, and again when it
-        // comes back, would be twice.
+        // A file does not go away by itself: connections need not be tested when they are lent or
+        // come back.
         let pool = |size| {
             PoolOptions::new()
                 .max_connections(size)

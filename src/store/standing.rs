@@ -1,5 +1,5 @@
-//! What a group of mints has to respect, of several tables by one statement: everybody in the group
-//! waits for each that there is.
+//! What a group of mints has to respect, read from several tables by one statement, because
+//! everybody in the group waits for each round trip.
 
 use super::column::{Bytes, floor};
 use super::installation::{postgres_floor, postgres_ms};
@@ -24,7 +24,7 @@ pub struct Standing {
     pub keys: Vec<Signing>,
 }
 
-/// A key that is neither retired, nor to be, nor revoked.
+/// A key that is not retired or revoked, nor going to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signing {
     /// Which one.
@@ -88,8 +88,8 @@ pub async fn read(
         );
         push_list!(query, subjects);
         query.push(") AND (until IS NULL OR until > ");
-        // The clock may be behind database time: then a cut counts that has just passed, and stops
-        // nobody.
+        // The clock may be behind database time. Then a cut that has just passed is read too, and
+        // stops nobody.
         match is_sqlite {
             true => query.push_bind(clock_ms / 1000),
             false => query.push(concat!(postgres_ms!("statement_timestamp()"), " / 1000")),

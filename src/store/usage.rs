@@ -30,7 +30,7 @@ pub struct Usage {
 }
 
 /// Sets what a ledger has counted, for 1,000 tokens at most and none twice. What it counted for a token
-/// never decreases: whoever says less than before says what is old.
+/// never decreases: a smaller count is an old one.
 ///
 /// # Errors
 /// As any statement.

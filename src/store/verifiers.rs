@@ -19,7 +19,7 @@ pub struct Verifier {
     pub moved_ms: i64,
     /// When it acknowledged last. Milliseconds.
     pub acked_ms: i64,
-    /// As of when it knows what is revoked. Seconds.
+    /// The time up to which it knows what is revoked. Seconds.
     pub as_of: i64,
     /// How old its information may be. Seconds.
     pub max_staleness: i64,
