@@ -1,4 +1,5 @@
-//! The command line. Every command here speaks HTTP and so works from anywhere.
+//! The command line. All commands but `dev`, `serve`, `migrate` and `bootstrap` work from anywhere:
+//! they need nothing but HTTP.
 
 mod api;
 mod apply;

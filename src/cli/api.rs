@@ -117,8 +117,8 @@ impl Api {
         exchange(self.with_credential(request)).await
     }
 
-    /// A client whose credential Vault keeps is refused where only embedded ones are taken; it has
-    /// a token to fall back on.
+    /// Where the route takes embedded credentials, a client of Vault is refused, and tries again
+    /// with a token.
     async fn call(
         &self,
         scope: Scope,
@@ -133,7 +133,8 @@ impl Api {
         let mut tokens = self.tokens.lock().await;
         if let Some(token) = tokens.get(&scope) {
             match exchange(request().bearer_auth(token.expose_secret())).await {
-                // It has expired, or its key or the client's credential has ended.
+                // The token has expired, or its key or the client's credential has ended: get
+                // another.
                 Err(Failure::Refused(Refusal { status: 401, .. })) => {}
                 outcome => return outcome,
             }

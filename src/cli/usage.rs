@@ -96,7 +96,7 @@ fn chart(item: &Value) -> String {
         item[member].as_u64().or_else(money).unwrap_or_default()
     };
     let quota = amount("quota");
-    // Rounded up: what is there is seen.
+    // Rounded up, so that whatever is there can be seen.
     let cells = |amount: u64| match quota {
         0 => 0,
         quota => (u128::from(amount) * u128::from(WIDTH)).div_ceil(u128::from(quota)) as u64,

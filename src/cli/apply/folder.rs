@@ -45,7 +45,8 @@ pub(super) struct Client {
     pub(super) source: Option<Source>,
     /// Seconds; absent: whatever it is.
     pub(super) overlap: Option<u32>,
-    /// Absent: whatever it is. Whom somebody has disabled, no file enables by saying nothing.
+    /// Absent: whatever it is. A file that says nothing does not enable a client that somebody has
+    /// disabled.
     pub(super) enabled: Option<bool>,
 }
 

@@ -19,12 +19,12 @@ use crate::policy::{Difference, Effect, differences};
 use crate::prices::PriceList;
 
 /// What brings the service to what a folder says. Prices come first, because quotas need them, then
-/// policies, because clients name them; to disable comes last. What was done in part and is planned
-/// again has what is left.
+/// policies, because clients name them; to disable comes last. A run that was cut off is planned
+/// again, and has what is left.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
-    /// What is not as the folder might be thought to say, and stays so.
+    /// What stays as it is, although the folder might be thought to say otherwise.
     pub(super) notes: Vec<String>,
 }
 

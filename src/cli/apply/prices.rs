@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::policy::{Difference, Effect};
 use crate::prices::{Price, PriceList};
 
-/// What makes `now` another list than `before`, model by model; in which order they stand is nothing.
-/// Prices grant nothing: how far a quota goes with them depends on what is used.
+/// What makes `now` another list than `before`, model by model and in whatever order. No difference
+/// widens or narrows: prices grant nothing.
 pub(super) fn differences(before: &PriceList, now: &PriceList) -> Vec<Difference> {
     let (was, is) = (by_model(before), by_model(now));
     let models: BTreeSet<&str> = was.keys().chain(is.keys()).copied().collect();

@@ -12,7 +12,7 @@ use super::super::moment::Moment;
 use super::super::print::{Printer, plain};
 use super::{json, line};
 
-/// A feed is silent after so long, whatever its heartbeat: then that is said.
+/// After so long without an event the feed is called silent, whatever its heartbeat.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// Shows each verified object until it is stopped.

@@ -27,7 +27,7 @@ pub(super) struct Args {
     to: Option<NonZeroU32>,
 }
 
-/// What is a policy's name is one; the name of a file ends in `.toml`, which no policy's does.
+/// A file ends in `.toml`, which the name of no policy does.
 #[derive(Debug, Clone)]
 enum Subject {
     Policy(QualifiedName),
@@ -75,7 +75,7 @@ impl Args {
     }
 }
 
-/// Without an old policy, or without an old or a new version's number: a file, or nothing yet.
+/// A version is absent for a file, and the old policy where nothing is applied yet.
 fn print(
     printer: Printer,
     from: &Value,

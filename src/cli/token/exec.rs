@@ -94,7 +94,8 @@ fn refused(error: &io::Error) -> Failure {
     Failure::Rejected(error.to_string())
 }
 
-/// Its owner's alone, in memory where the system has such a place, gone at the end.
+/// A folder that only its owner may read, in memory where the system has such a place, removed at
+/// the end.
 fn private_folder() -> Result<TempDir, Failure> {
     let place = config::runtime_dir().unwrap_or_else(std::env::temp_dir);
     let mut folder = tempfile::Builder::new();
@@ -104,8 +105,8 @@ fn private_folder() -> Result<TempDir, Failure> {
         .map_err(|error| Failure::Usage(format!("{}: {error}", place.display())))
 }
 
-/// What this process is told and the command has to know. Ctrl-C and Ctrl-\ at a terminal tell the
-/// command themselves.
+/// The signals that are passed on to the command. Ctrl-C and Ctrl-\ at a terminal tell the command
+/// themselves.
 fn signals() -> Result<mpsc::Receiver<Signal>, Failure> {
     let keys = [(SignalKind::interrupt(), Signal::INT), (SignalKind::quit(), Signal::QUIT)];
     let others = [

@@ -1,4 +1,4 @@
-//! Keeps a file fresh: a token in it lives, and one that has ended is taken away.
+//! Keeps a file fresh: a token in it is alive, and one that has ended is removed.
 
 use std::time::{Duration, UNIX_EPOCH};
 

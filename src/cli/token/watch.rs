@@ -59,6 +59,6 @@ fn say(what: &str) {
 }
 
 fn notify(state: NotifyState<'_>) {
-    // Whoever started this and does not listen does not want to know.
+    // An error means that whoever started this does not listen.
     let _ = sd_notify::notify(&[state]);
 }
