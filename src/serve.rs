@@ -166,7 +166,8 @@ impl Service {
         });
         let witness = Witness::new(place, known.unwrap_or(found));
         drop(session);
-        // The first random draw of a process can take milliseconds; it is not a request's to pay.
+        // The first random draw of a process can take milliseconds, which no request should pay
+        // for.
         let _ = random::bytes::<32>();
 
         let (ended, ended_versions) = mpsc::channel(1024);
@@ -255,7 +256,7 @@ impl Service {
             let (store, list) = (keeper.store.clone(), keeper.deny.clone());
             keeper.snapshots.keep(store, list, keeper.shutdown.clone()).await;
         });
-        // It ends credentials, and so tokens.
+        // Vital, because it ends credentials, and so tokens.
         let upkeep = tasks.spawn(upkeep::run(app.clone(), ended_versions));
         let measuring = tasks.spawn(metrics.clone().keep_small(app.shutdown.clone()));
         other.push(("metrics", measuring.abort_handle()));
@@ -340,8 +341,8 @@ impl Service {
     }
 }
 
-/// How many may follow: some of the files that this process can open are left for everybody else.
-/// Says what they can cost.
+/// How many may follow, so that some of the files that this process can open are left for everybody
+/// else. Logs what they can cost.
 fn places() -> usize {
     let descriptors = sockets::descriptors();
     let places = MAX_FOLLOWERS.min(descriptors - descriptors / 8);

@@ -84,7 +84,7 @@ impl Signer {
                 Err(error) => missing = missing.and(Err(error)),
             }
         }
-        // A key that is not among the rows is just being made: it stays.
+        // A loaded key without a row stays: it is just being made.
         self.keys.rcu(|loaded| {
             let mut loaded = HashMap::clone(loaded);
             loaded.retain(|kid, _| !retired.iter().any(|key| key.jwk.kid == *kid));
@@ -109,8 +109,8 @@ impl Signer {
         self.keys.load().contains_key(kid)
     }
 
-    /// Whether the key `kid` made this signature over `message`; `None` where it is not here, as one is
-    /// that another replica has just made.
+    /// Whether the key `kid` made this signature over `message`; `None` where the key is not here, for
+    /// example because another replica has just made it.
     #[must_use]
     pub fn has_signed(&self, kid: &str, message: &[u8], signature: &[u8]) -> Option<bool> {
         let key = self.keys.load().get(kid).cloned()?;
@@ -170,8 +170,8 @@ pub fn active(keys: &[Key], alg: Alg, now: u64) -> Option<&Key> {
     })
 }
 
-/// The key that signs objects of the feed, or keys documents: the one that took over last. One that
-/// is to be replaced goes on until then.
+/// The key that signs objects of the feed, or keys documents: the one that took over last, which
+/// goes on until the next one takes over.
 #[must_use]
 pub fn single(keys: &[Key], purpose: Purpose, now: u64) -> Option<&Key> {
     let signs = |key: &&Key| {

@@ -1,5 +1,5 @@
-//! Reading policies and requests no more generously than they are documented. Serde's derived code
-//! takes `null` for an absent member and an array for an object.
+//! Reads policies and requests exactly as documented, where serde's derived code is more generous:
+//! it takes `null` for an absent member and an array for an object.
 
 use std::fmt;
 use std::marker::PhantomData;

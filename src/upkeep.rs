@@ -58,17 +58,18 @@ const HEADS: i64 = 7 * 86_400;
 /// An entry is kept for so many seconds after it is over: never early, and longer than a snapshot
 /// that has it takes to be made.
 const OVER: i64 = 5 * 60;
-/// Answers under an `Idempotency-Key`.
+/// What was answered to an `Idempotency-Key`.
 const ANSWERS: i64 = DAY;
-/// What became of quotas.
+/// Windows of quotas.
 const WINDOWS: i64 = 400 * DAY;
-/// How long after one that could not be put on record, and most versions that wait for it.
+/// How long to wait after an ended version could not be put on record, and most versions that wait
+/// for it.
 const AGAIN: Duration = Duration::from_secs(1);
 const MOST_ENDED: usize = 1024;
 /// Clients whose credentials are looked at in one go.
 const PAGE: u32 = 1000;
 
-/// Runs until shutdown. All of it side by side: Vault may take its time, and nothing waits for it.
+/// Runs all of it side by side until shutdown: Vault may take its time, and nothing waits for that.
 pub async fn run(app: Arc<App>, ended: mpsc::Receiver<Ended>) {
     let refresh = app.config.vault.as_ref().map_or(PRUNE, |vault| vault.refresh);
     // The database gives up what is left half-way.
@@ -103,8 +104,8 @@ async fn every<E: Display>(app: &App, period: Duration, work: impl AsyncFn(&App)
     }
 }
 
-/// Each version is told of once, and later where there is no room for it here. One that cannot be put
-/// on record has its turn again until it is there: Vault may have forgotten it by then.
+/// Each ended version is told of once, or later where there is no room here. One that cannot be put
+/// on record is tried until it is, because Vault may have forgotten it by then.
 async fn end_versions(app: &App, mut told: mpsc::Receiver<Ended>) {
     let mut waiting = VecDeque::new();
     loop {
@@ -172,7 +173,8 @@ async fn turn_partitions(app: &App) -> Result<(), StoreError> {
     let known = partitions::all(&mut session).await?;
     let now = store::now_ms(&mut session, clock::now_ms()).await? / 1000;
     drop(session);
-    // Some forty at most, however long they are kept: a statement that cannot tell opens each.
+    // Some forty partitions at most, however long tokens are kept: a statement without a time opens
+    // all of them.
     let days = u64::from(app.config.token_retention.div_ceil(32));
     for partition in partitions::missing(&known, now, days) {
         let mut tx = app.store.begin(Lock::Admin).await?;

@@ -77,7 +77,8 @@ pub async fn register(
         return Err(Problem(Failure::new(StatusCode::BAD_REQUEST, "invalid-request", detail)));
     }
     let mut tx = app.store.begin(Lock::Admin).await?;
-    // Locked: whoever deletes it at this moment retires this ledger too, or is seen here.
+    // Locks the client: if it is being deleted at this moment, that retires this ledger too or is
+    // seen here.
     let by = clients::update(&mut tx, change.by().as_str(), &clients::Change::default()).await?;
     serves(&mut tx, by, &audience).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
@@ -96,7 +97,7 @@ pub async fn register(
             let detail = format!("a client has at most {MOST_OF_CLIENT} ledgers");
             return Err(Problem(Failure::new(StatusCode::CONFLICT, "too-many-ledgers", detail)));
         }
-        // It has counted nothing that would not be here: it did not serve before this.
+        // It is complete up to now, because it did not serve before.
         _ => Ledger {
             client: client.to_owned(),
             instance,

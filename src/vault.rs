@@ -40,8 +40,8 @@ use transport::{LOST, Reply, Transport};
 /// Characters that a secret must have when somebody else put it into Vault.
 pub const MIN_SECRET_CHARS: usize = 32;
 
-/// How long a login that Vault knows is trusted although it is denied what it asks for. After
-/// that a new login is tried: the role may have been given other policies.
+/// How long a login is kept that Vault knows but denies what it asks for. Then a new one is tried,
+/// because the role may have been given other policies.
 const RELOGIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Vault, logged in for as long as this lives.
@@ -293,7 +293,8 @@ impl Core {
         }
     }
 
-    /// Whoever comes first; the rest find a login under way, or already another session.
+    /// Asks for a new login. Only the first caller does; the others find one under way, or already
+    /// another session.
     fn relogin(&self, session: &Arc<Session>) {
         self.state.send_if_modified(|state| {
             let current = state.is(session);
@@ -317,8 +318,9 @@ impl Core {
         }
     }
 
-    /// Vault is away, found out with `session`; not believed when it has been found again since.
-    /// An answer of one secret that is too large or unreadable says nothing of the others.
+    /// Reports that Vault is away, as a request with `session` found; ignored if Vault was found
+    /// again since. That the answer about one secret is too large or unreadable says nothing about
+    /// the others.
     fn report(&self, session: &Arc<Session>, reason: Reason) -> Reason {
         let general =
             matches!(reason, Reason::TimedOut | Reason::Unreachable(_) | Reason::Refused { .. });

@@ -73,7 +73,8 @@ impl Testimony {
         }))
     }
 
-    /// Up to where it knows what was published. Epochs are UUIDv7s, and so in order of time.
+    /// The place up to which it knows what was published. Epochs are UUIDv7s, and so in order of
+    /// time.
     #[must_use]
     pub fn place(&self) -> (&str, i64) {
         (&self.epoch, self.seq)
@@ -103,7 +104,7 @@ pub enum WitnessError {
         /// What the system says.
         source: io::Error,
     },
-    /// A file that is no testimony. It is never made anew: what it knew would be forgotten.
+    /// A file that is no testimony. It is not replaced, because what it knew would be forgotten.
     #[error("{0} is not a witness of this version")]
     Malformed(PathBuf),
     /// All places are taken.
@@ -172,7 +173,7 @@ impl Place {
     }
 }
 
-/// What this process knows, ahead of its file by what is being written.
+/// What this process knows; its file follows.
 pub struct Witness {
     known: Mutex<Known>,
     /// The change that is written.
@@ -296,7 +297,7 @@ fn read(path: &Path) -> Result<Option<Testimony>, WitnessError> {
         Ok(_) => {}
     }
     let bytes = match fs::read(path) {
-        // Its replica has ended, and another start has just taken over what it said.
+        // Another start has just taken over what this file said, and removed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(at(path))?,
     };

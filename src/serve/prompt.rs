@@ -47,7 +47,7 @@ where
     }
 }
 
-/// A connection that fails to be read where its first bytes are late.
+/// A connection whose reading fails if its first bytes are late.
 pub(super) struct Opening<T> {
     stream: T,
     /// Until the first bytes have arrived.

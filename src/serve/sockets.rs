@@ -1,5 +1,5 @@
-//! What the system is asked for, so that ten thousand who follow cost little and none of them can
-//! hold anything up.
+//! What is asked of the operating system, so that ten thousand followers cost little and none of
+//! them can hold anything up.
 
 use std::io;
 use std::net::TcpListener;
@@ -38,7 +38,7 @@ const STALL: std::time::Duration = std::time::Duration::from_secs(15);
 pub(super) fn descriptors() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    // A system may have a limit of its own below the one that it names.
+    // Where raising is refused, the system has a lower limit than the one that it names.
     let limit = if raised.is_ok() { maximum } else { current };
     limit.unwrap_or(u64::MAX)
 }

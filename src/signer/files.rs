@@ -22,7 +22,8 @@ pub struct Files(PathBuf);
 /// Why a key's file cannot be used. Names files, never what is in them.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// It cannot be read or written; not there is an error too: a key on record is never made anew.
+    /// It cannot be read or written. A missing file is an error too, because a key on record is
+    /// never made anew.
     #[error("{path}")]
     Io {
         /// Which file.

@@ -24,8 +24,8 @@ pub async fn rotate(
     hand_over(tx, signer, issuer, &new, now).await
 }
 
-/// Hands over to the root `kid`, of which a restored database does not know: followers believe it
-/// and no other. Its private half is where it always was.
+/// Hands over to the root `kid`, which a restored database does not know, but followers believe it
+/// and no other. Its private half is still in its file.
 ///
 /// # Errors
 /// [`PublishError`], where its file is missing too.

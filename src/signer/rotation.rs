@@ -77,8 +77,8 @@ pub async fn rotate(
     Ok(Rotated::Done { active: Box::new(active), next: Box::new(next) })
 }
 
-/// Longest time between two signatures of a feed key and their use: batches are kept 15 minutes,
-/// snapshots of 5 are served, and a minute is for whoever is slow.
+/// How long what a feed key signed may still be used: batches are kept for 15 minutes, snapshots
+/// served for 5, and a minute is for whoever is slow.
 const FEED_OVERLAP: u64 = 16 * 60;
 
 /// Publishes another feed key, which signs from `lead` seconds on: by then whoever follows has
@@ -130,7 +130,7 @@ pub async fn revoke(
     signing_keys::set_times(tx, &key.jwk.kid, times).await?;
     let alg = key.jwk.alg;
     if key.purpose == Purpose::Feed {
-        // One that is to be replaced does not count: what replaces it may be what was stolen.
+        // A key that is to be replaced does not count as heir: its successor may be the stolen one.
         let heir = keys.iter().find(|other| {
             other.purpose == Purpose::Feed
                 && other.jwk.kid != key.jwk.kid

@@ -13,8 +13,8 @@ use crate::store::{
 /// Most entries, and most tokens, in one go.
 const SLICE: u32 = 500;
 
-/// How far the deny list has been read. Every replica reads it by itself, from the beginning when it
-/// starts: to note the same twice changes nothing.
+/// How far the deny list has been read. Every replica reads it by itself, and from the beginning
+/// when it starts, because to note the same twice changes nothing.
 #[derive(Debug, Default)]
 pub struct Reading {
     epoch: String,
@@ -38,7 +38,8 @@ impl Reading {
             if feed.epoch != self.epoch {
                 *self = Self { epoch: feed.epoch, after: (0, 0) };
             }
-            // What is not minted yet is not ended by what has been said already.
+            // With no escrow there is nothing to note: a token that is minted later is not ended by
+            // an earlier entry.
             if escrows::next_audience(&mut session, "").await?.is_none() {
                 self.after = (feed.seq, i64::MAX);
                 return Ok(());
@@ -50,7 +51,8 @@ impl Reading {
             let Some(last) = rows.last() else { return Ok(()) };
             let after = (last.seq, last.ord);
 
-            // Each counts as said when the last of them was: later is the more cautious.
+            // All of them count as denied by the last batch of the page: later is the more
+            // cautious.
             let named: HashSet<Jti> = rows.iter().filter_map(|row| row.jti).collect();
             let mut tx = store.begin(Lock::Admin).await?;
             for ended in with_descendants(&mut tx, named, now).await?.chunks(SLICE as usize) {

@@ -33,7 +33,7 @@ use crate::store::{Lock, StoreError, Tx, acks, audit, quotas};
 
 /// How often something is settled.
 const EVERY: Duration = Duration::from_secs(5);
-/// Most escrows of each kind in one transaction: mints of the same clients wait for it.
+/// Most escrows of each kind in one transaction, for which mints of the same clients wait.
 const SLICE: u32 = 300;
 
 /// Settles until shutdown.
@@ -192,8 +192,8 @@ async fn due(
     Ok(judged.collect())
 }
 
-/// By the escrow itself, not by how it was found: one that is overdue may be reported as well, and lie
-/// behind the slice of those.
+/// What silence means for an escrow. Judged by the escrow itself, not by which statement found it: an
+/// overdue one may be reported completely too, and not be in the slice of those.
 fn silence(escrow: &Escrow, reported: i64, enforced: Option<&(String, i64)>) -> Unreported {
     let denied = escrow.denied_epoch.clone().zip(escrow.denied_seq);
     let is_refused = denied.is_some_and(|by| enforced.is_some_and(|enforced| by <= *enforced));

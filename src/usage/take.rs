@@ -73,7 +73,7 @@ pub enum NotTaken {
     /// The ledger counts for another audience.
     #[error("this ledger counts for another audience")]
     Audience,
-    /// It says that nothing more will come of a time that has not come.
+    /// It calls itself complete up to a time that lies ahead.
     #[error("it lies in the future")]
     Ahead,
 }
@@ -87,7 +87,7 @@ pub enum NotTaken {
 /// [`NotTaken`]; the transaction must be given up then.
 pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, NotTaken> {
     let now = now_ms / 1000;
-    // First of all, so that reports of one ledger are taken one after the other.
+    // Locked first of all, so that reports of one ledger are taken one after the other.
     let ledger = ledgers::lock(tx, &report.client, &report.instance).await?;
     let ledger = ledger.ok_or(NotTaken::Unregistered)?;
     if ledger.audience != report.audience {
@@ -99,7 +99,7 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
     let mut taken = Taken::default();
     let counted = counted(tx, report, now, &mut taken.ignored).await?;
     let jtis: Vec<Jti> = counted.iter().map(|one| one.jti).collect();
-    // Before what is counted is set: whoever settles them reads it after it has locked them.
+    // Locked before counts are set: whoever settles them reads the counts after locking.
     let held = escrows::lock(tx, &jtis).await?;
     usage::put_many(tx, &counted).await?;
     let used = Used::of(tx, &held.iter().collect::<Vec<_>>()).await?;
@@ -130,7 +130,7 @@ pub async fn take(tx: &mut Tx, report: &Report, now_ms: i64) -> Result<Taken, No
     escrows::put_many(tx, &over).await?;
     charge(tx, &charges, report, now_ms, &mut taken).await?;
 
-    // A clock that is ahead of ours by less than the leeway has not seen the future either.
+    // A ledger whose clock is ahead by less than the leeway has not seen the future either.
     let complete_until = ledger.complete_until.max(report.complete_until.min(now));
     let silent = ledger.silent.filter(|since| complete_until < *since);
     ledgers::put(tx, &Ledger { complete_until, silent, ..ledger }).await?;
@@ -234,7 +234,7 @@ async fn charge(
 
 fn overrun(account: &Account, tokens: u64, money: u64, report: &Report) -> Event {
     let Account { client, window, starts, tenant, .. } = account;
-    // Who counts for another tenant is none of this one's business.
+    // A tenant is not told who of another tenant counts for it.
     let is_own = report.client.split_once('/').is_some_and(|(of, _)| of == tenant);
     let ledger = is_own.then(|| format!("{}/{}", report.client, report.instance));
     let detail = json!({

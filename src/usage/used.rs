@@ -10,7 +10,7 @@ use crate::prices::{Count, Money, PriceList};
 use crate::store::escrows::Escrow;
 use crate::store::{Session, StoreError, prices, usage};
 
-/// By tokens; nothing of those that no ledger has counted anything for.
+/// By token; without those that no ledger has counted anything for.
 pub(super) struct Used(BTreeMap<Jti, [u64; 2]>);
 
 impl Used {

@@ -230,7 +230,7 @@ impl Shared {
                 tracing::debug!(%client, %reason, "cannot read a master credential");
                 return;
             }
-            // Refuses, and kills nothing: only metadata that show a version ended do.
+            // Refuses, but kills no tokens: only metadata that show a version ended do that.
             Err(error) => {
                 let is_news = entry.answered.is_none() || !entry.digests.is_empty();
                 if is_news && *client != self.nobody {

@@ -14,7 +14,7 @@ use super::{VersionName, Versions};
 
 pub(super) type Digest = [u8; 32];
 
-/// Refreshes that one client's proofs may cause at once, and how many more each second.
+/// Refreshes that the proofs of one client may cause: a burst, and so many more each second.
 const PER_CLIENT: Rate = Rate { burst: 5.0, per_second: 1.0 };
 /// The same, for all clients together.
 const GLOBAL: Rate = Rate { burst: 64.0, per_second: 32.0 };
@@ -28,13 +28,13 @@ pub(super) struct Digests {
 /// One client's.
 pub(super) struct Entry {
     pub(super) versions: Versions,
-    /// Of the versions that could be read; `None` for one whose secret does not count.
+    /// By version, for those that could be read; `None` for a secret that cannot be used.
     pub(super) digests: Vec<(VersionName, Option<Digest>)>,
     /// Versions seen ended, and whether that has been told.
     pub(super) ended: Vec<(VersionName, bool)>,
     /// When Vault last answered.
     pub(super) answered: Option<Instant>,
-    /// Whether it did so the last time it was asked.
+    /// Whether it answered the last time that it was asked.
     pub(super) settled: bool,
     /// How long it was asked then.
     pub(super) took: Option<Duration>,

@@ -10,7 +10,8 @@ use crate::secret;
 pub struct InVault {
     /// Every version, the newest included.
     pub versions: Versions,
-    /// The newest, unless it is somebody else's: that is used, never shown.
+    /// The newest secret where it was written here. One that somebody else wrote is used, but never
+    /// shown.
     pub secret: Option<SecretString>,
 }
 
@@ -27,7 +28,8 @@ impl InVault {
         let versions = vault.every_version(client).await?;
         match versions.newest() {
             Some(newest) if !newest.has_ended(now) => {
-                // One that does not count is told now, not at the first failed proof.
+                // So that a secret which cannot be used is reported now, and not at the first
+                // failed proof.
                 vault.secret(client, newest.number).await?;
                 Ok(Self { versions, secret: None })
             }

@@ -73,7 +73,7 @@ impl Lease {
     }
 }
 
-/// The lease held, where Vault still knows it, or a new one.
+/// The lease that was held, if Vault still knows it, else a new one.
 async fn enter(core: &Core, held: Option<Lease>) -> Result<Lease, (Reason, Option<Lease>)> {
     let Some(lease) = held.filter(|lease| lease.expires > clock::monotonic()) else {
         return login(core).await.map_err(|reason| (reason, None));

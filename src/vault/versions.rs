@@ -21,7 +21,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// What makes this version one and the same for ever: a secret that is removed with its
+    /// The version's name for ever. It has the time, because a secret that is removed with its
     /// metadata and put again counts from 1 once more.
     #[must_use]
     pub fn name(&self) -> VersionName {
