@@ -177,7 +177,11 @@ async fn due(
     let leeway = LEEWAY.cast_signed();
     let Some(complete) = ledgers.iter().map(|ledger| ledger.complete_until).min() else {
         let over = escrows::take(tx, audience, Due::Expired(now - leeway), limit).await?;
-        return Ok(over.into_iter().map(|one| (one.jti, (one.clone(), one.unreported))).collect());
+        let judged = over.into_iter().map(|one| {
+            let silence = one.unreported;
+            (one.jti, (one, silence))
+        });
+        return Ok(judged.collect());
     };
     let mut due = escrows::take(tx, audience, Due::Expired(now - leeway - grace), limit).await?;
     due.extend(escrows::take(tx, audience, Due::Expired(complete - leeway), limit).await?);
