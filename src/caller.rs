@@ -209,8 +209,8 @@ async fn look_up(
     }
     let entry = register.find(&name).await?;
 
-    // The database's clock, by which upkeep ends versions for good; it was read together with the
-    // client.
+    // By the database's clock, which was read together with the client: upkeep ends versions for
+    // good by it, and a replica whose clock is ahead would end one before its time.
     let now = entry.as_ref().map_or(0, |entry| entry.now);
     let overlap = entry.as_ref().map_or(0, |entry| entry.client.overlap.unsigned_abs());
     let overlap = Duration::from_secs(overlap);

@@ -1,9 +1,9 @@
 //! What tokens have used: ledgers are registered and report, and what was escrowed is settled by it.
 //!
 //! A ledger belongs to the client that registers it, and reports for it alone: nobody speaks for
-//! another's. Its name is that of the verifier beside it, whose receipts tell since when it refuses a
-//! revoked token. It ends when it retires, when somebody who may end its client retires it, or with
-//! that client.
+//! another's, two clients may have ledgers of one name, and a stranger's answers 404. Its name is
+//! that of the verifier beside it, whose receipts tell since when it refuses a revoked token. It ends
+//! when it retires, when somebody who may end its client retires it, or with that client.
 
 mod denied;
 mod request;

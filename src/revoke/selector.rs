@@ -51,7 +51,8 @@ pub struct Found {
     pub(super) before: Option<u64>,
     /// Whose tokens it kills, where they are one tenant's.
     pub(super) tenant: Option<String>,
-    /// Whether the service has a record of it.
+    /// Whether the service has a record of it. A subject or a version without a live token may be
+    /// revoked, and has none.
     pub(super) known: bool,
 }
 

@@ -1,4 +1,6 @@
 //! The folder, read whole or not at all.
+//!
+//! A TOML file in no folder that is known here is an error: it may be meant for one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
