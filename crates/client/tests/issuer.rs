@@ -111,7 +111,7 @@ impl Issuer {
     }
 }
 
-/// Moves Tokio's clock and lets it run on: sockets and timers do not mix while it stands still.
+/// Moves Tokio's clock and then lets it run, because sockets get no further while it stands still.
 pub(crate) async fn pass(seconds: f64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs_f64(seconds)).await;

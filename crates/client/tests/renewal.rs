@@ -51,7 +51,7 @@ async fn renewed_at_seventy_percent_while_the_old_token_serves() {
 async fn whoever_passes_tokens_on_hears_of_each_and_of_each_failure() {
     let answers = [Answer::Token { expires_in: 600 }, error(503, None, "temporarily_unavailable")];
     let issuer = Issuer::start(answers).await;
-    // The source itself is gone: whoever waits for changes keeps the renewal up.
+    // The source itself is gone; whoever waits for changes keeps the renewal alive.
     let mut changes = issuer.source().build().unwrap().changes();
     let mut next = async || {
         let change = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
@@ -112,7 +112,7 @@ async fn retry_after_is_honoured() {
 #[tokio::test]
 async fn retry_after_is_bounded() {
     let issuer = Issuer::start([error(429, Some(86_400), "temporarily_unavailable")]).await;
-    // With what was said: nobody waits in vain for what comes tomorrow.
+    // Answered with the refusal at once: nobody waits in vain for what comes tomorrow.
     let source = issuer.source().patience(Duration::from_secs(30)).build().unwrap();
     let refused = tokio::time::timeout(Duration::from_secs(20), source.token()).await;
     match refused.expect("at once").unwrap_err() {

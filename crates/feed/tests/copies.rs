@@ -13,7 +13,7 @@ use crate::issuer::key;
 use crate::origin::{Fault, Origin};
 use crate::{config, revoked, seq, synced, until, until_alarm};
 
-/// A server of files that knows nothing of the feed: it passes over queries, and takes no POST.
+/// A server of files that knows nothing of the feed: it ignores queries, and takes no POST.
 #[derive(Clone)]
 struct Files {
     dir: PathBuf,
@@ -140,7 +140,7 @@ async fn n82_n93_a_lying_copy_changes_nothing_and_grows_old() {
         until(&reader, "the truth", |view| seq(view) == u64::from(n)).await;
         let known = feed.alarms().count(Alarm::Unproven);
         std::fs::write(&manifest, &lie).unwrap();
-        // An old one is as late as any copy may be; the others are no manifests.
+        // An old manifest is late, as any copy may be; the others are no manifests.
         let expected = known + u64::from(lie != old);
         let reread = files.asked("/v1/deny/snapshot") + 2;
         until(&reader, "the lie is read", |_| {

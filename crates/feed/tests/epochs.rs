@@ -82,7 +82,7 @@ async fn n95_a_new_epoch_of_a_new_key_keeps_what_was_denied() {
     assert_ne!(feed.state(), State::Init);
 }
 
-/// As where a crash falls between the keys that are new and the files that they sign.
+/// As after a crash between writing new keys and writing what they sign.
 #[tokio::test]
 async fn n95_n97_a_disk_of_a_withdrawn_key_denies_all_until_there_is_a_snapshot() {
     let origin = Origin::start().await;
@@ -143,7 +143,7 @@ async fn n81_a_fork_is_one_alarm_no_storm_and_ends_with_a_new_epoch() {
     until(&reader, "the first batch", |view| seq(view) == 1).await;
     let ours = reader.view().position();
 
-    // Restored from before that batch, it numbers another one as it did ours.
+    // Restored from before that batch, the issuer gives its number to another one.
     origin.with(|issuer| {
         issuer.batches.clear();
         issuer.entries.clear();

@@ -150,7 +150,7 @@ async fn n82_a_frozen_origin_is_left_for_another() {
     synced(&feed).await;
     until(&reader, "the first origin's stream", |_| origin.listeners() > 0).await;
 
-    // It goes on answering, always the same: genuine, and older and older.
+    // The origin goes on giving the same answer: genuine, and older and older.
     let frozen = origin.with(|issuer| {
         json!({"epoch": issuer.epoch, "batches": [], "heartbeat": issuer.heartbeat(), "more": false})
     });

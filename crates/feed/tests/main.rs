@@ -1,5 +1,5 @@
-//! Followers against an origin that does whatever is worst. What it signs is what the service
-//! signs; what it does to it is the fault under test.
+//! Followers against an origin that does its worst. It signs what the service would sign; what it
+//! then does to that is the fault under test.
 
 mod acks;
 mod copies;

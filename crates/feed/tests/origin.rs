@@ -195,7 +195,7 @@ async fn misbehave(State(origin): State<Origin>, request: Request, next: Next) -
         return fault.response().await;
     }
     let response = next.run(request).await;
-    // What was answered while a fault was being set is not let out either.
+    // An answer that was under way while the fault was set is held back too.
     match origin.fault_at(&path) {
         Some(fault) => fault.response().await,
         None => response,

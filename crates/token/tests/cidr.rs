@@ -104,7 +104,8 @@ proptest! {
         prop_assert_eq!(covers, wide.contains(&narrow));
     }
 
-    /// What `ipnet` reads and would write the same is a network of ours, but for mapped ones.
+    /// What `ipnet` reads and would write in the same way is a network of ours, unless it is
+    /// IPv4-mapped.
     #[test]
     fn n30_the_canonical_texts_are_those_that_ipnet_writes(text in near_canonical()) {
         let theirs = text.parse::<IpNet>().ok();

@@ -1,4 +1,4 @@
-//! No member is there twice: at no depth, in no spelling, in no document.
+//! No member may come twice: at no depth, in no spelling, in no document.
 
 use proptest::prelude::*;
 use scrip_token::claims::Claims;
@@ -89,7 +89,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The document as it is passes; with any one of its members twice, however spelt, it does not.
+/// The document passes as it is, and does not with any one of its members twice, however spelt.
 fn each_doubling(document: &str, accepts: impl Fn(&[u8]) -> bool) {
     assert!(accepts(document.as_bytes()));
     let document: Value = serde_json::from_str(document).unwrap();

@@ -15,7 +15,7 @@ pub(crate) const SIGNATURE: &str = "signature does not verify";
 
 /// The payload, or why it was refused.
 pub(crate) fn verify(jws: &str, jwk: &Value) -> Result<Vec<u8>, String> {
-    /// Theirs have no `typ`, and name keys as they like.
+    /// Others' headers have no `typ`, and name keys as they like.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Header {

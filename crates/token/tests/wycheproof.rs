@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::jose::{SIGNATURE, UNSUPPORTED, load, verify};
 use crate::vectors::{hex, list, read, text};
 
-/// Vectors marked valid or acceptable that are refused here: which, how, why. There are none the
-/// other way about.
+/// Vectors marked valid or acceptable that are refused here: which, how, why. None that is marked
+/// invalid is accepted.
 type Disagreements = &'static [(&'static [RangeInclusive<u64>], &'static str, &'static str)];
 
 const ED25519: Disagreements = &[];

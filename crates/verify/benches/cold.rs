@@ -52,8 +52,8 @@ pub(crate) fn run() {
     }
 }
 
-/// As its documentation shows it: the key is found in the set by `kid`; `exp`, `aud`, `iss` are
-/// looked at, and it reads the clock itself, hence without `exp` here.
+/// The other library, used as its documentation shows: the key is found in the set by `kid`, and
+/// `aud` and `iss` are compared. Not `exp`, because for that it reads the clock itself.
 fn plainly(alg: Alg, jwks: &str) -> impl FnMut(&str) -> Claims + use<> {
     let set: JwkSet = serde_json::from_str(jwks).expect("a key set");
     let algorithm = match alg {

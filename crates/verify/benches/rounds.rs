@@ -1,4 +1,5 @@
-//! Operations timed in turns, round by round, so that a change of the machine's pace meets them all.
+//! Operations timed in turns, round by round, so that a change of the machine's pace affects all of
+//! them.
 
 use std::time::{Duration, Instant};
 

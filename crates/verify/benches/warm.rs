@@ -49,7 +49,8 @@ pub(crate) fn run() {
         ],
     );
     ratio("verify_warm_hot", one.median, "ns, cached verdict judged again, one hot token");
-    // Whether they get in each other's way, not whether two cores were free all the time.
+    // The measure is whether they get in each other's way, not whether two cores were free all the
+    // time.
     let what = "the same on two threads at once, over one thread; least over least";
     ratio("verify_warm_hot_2t", two.least / one.least, what);
     let what = "one hot token, 1 M denied over none denied";
@@ -76,8 +77,8 @@ fn rules() -> Vec<Entry> {
     rules.collect()
 }
 
-/// How long `operation` takes for so many tokens, in an order that no prefetcher follows, each as
-/// a proxy holds it: just read from a connection, hence in the cache of its core.
+/// How long `operation` takes for so many tokens, in an order that no prefetcher follows. Each
+/// token's bytes are in the core's cache, as where a proxy has just read them from a connection.
 fn received(tokens: &[String], times: u64, operation: impl Fn(&String)) -> Duration {
     let mut order = (0..tokens.len()).map(|n| n * 7919 % tokens.len()).cycle();
     let mut took = Duration::ZERO;

@@ -119,7 +119,7 @@ fn golden_tokens_are_as_minted() {
     }
 }
 
-/// Nothing is said twice, so nothing is contradicted either.
+/// No case comes twice, so no two contradict each other.
 #[test]
 fn golden_tokens_differ_in_what_is_judged() {
     let mut judged: HashMap<String, Value> = HashMap::new();

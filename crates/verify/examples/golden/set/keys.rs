@@ -46,8 +46,8 @@ pub(super) struct Key {
 }
 
 enum Pair {
-    /// With the signatures that it has made, by what they sign: one for each, though each new one
-    /// would be another.
+    /// With the signatures that it has made, by what they sign: one for each text, because ECDSA
+    /// would make another each time.
     Es256(EcdsaKeyPair, RefCell<HashMap<String, Vec<u8>>>),
     EdDsa(Ed25519KeyPair),
     Rs256(RsaKeyPair),
