@@ -62,7 +62,7 @@ impl Unit {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Tokens, Self::Money];
 
-    /// So much of it, as it is shown.
+    /// An amount of this unit, as it is shown.
     #[must_use]
     pub fn amount(self, amount: u64) -> Amount {
         match self {
@@ -83,7 +83,7 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// Of what.
+    /// What it is an amount of.
     #[must_use]
     pub fn unit(self) -> Unit {
         match self {
@@ -231,11 +231,11 @@ impl Allowance {
 pub struct Balance {
     /// Escrowed in this window, ever.
     pub granted: u64,
-    /// Of that: escrowed still.
+    /// The part that is still escrowed.
     pub reserved: u64,
-    /// Of that: used, or taken to be.
+    /// The part that was used, or is taken to be.
     pub spent: u64,
-    /// Of that: returned.
+    /// The part that was returned.
     pub refunded: u64,
     /// Used beyond what was granted.
     pub overrun: u64,

@@ -86,7 +86,7 @@ pub struct Order {
     pub approved: Approved,
     /// What was asked for, as the audit log says it.
     pub asked: Value,
-    /// With which algorithm it will be signed.
+    /// The algorithm that will sign it.
     pub alg: Alg,
     /// What a retry of the same request carries too.
     pub repeat: Option<RepeatKey>,
@@ -106,7 +106,7 @@ impl Order {
 pub struct RepeatKey {
     /// The key.
     pub key: String,
-    /// Of the parameters, in a canonical order.
+    /// The digest of the parameters in a canonical order.
     pub digest: Digest,
 }
 
@@ -184,7 +184,7 @@ impl Recorder {
                     drop(place);
                 });
             }
-            // Those under way.
+            // Waits for the groups under way.
             let _ = places.acquire_many(at_once as u32).await;
             uses.write(&store).await;
         });
@@ -444,7 +444,7 @@ impl Standing {
 
 enum Claimed {
     First,
-    /// With the text of the claims.
+    /// The first request's token, with the text of its claims.
     Again(Box<Claims>, String),
     Never(NotRecorded),
 }

@@ -90,7 +90,7 @@ pub(super) struct Presented {
 }
 
 impl Presented {
-    /// From Basic or the form, whichever there is (RFC 6749 section 2.3.1).
+    /// Takes it from Basic or the form, whichever there is (RFC 6749 section 2.3.1).
     pub(super) fn from_request(headers: &HeaderMap, form: &Form) -> Result<Option<Self>, Unproved> {
         let in_header = headers.contains_key(header::AUTHORIZATION);
         let in_form = form.secret.is_some() || form.has_assertion;
@@ -112,8 +112,8 @@ impl Presented {
         })
     }
 
-    /// From the one Authorization header: base64 of id and secret, each form-encoded, joined by
-    /// the first colon.
+    /// Takes it from the one Authorization header: base64 of id and secret, each form-encoded,
+    /// joined by the first colon.
     pub(super) fn from_basic(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return None };

@@ -61,7 +61,7 @@ impl Reach {
     /// The service's own.
     pub const EVERYWHERE: Self = Self(None);
 
-    /// Of whoever has this policy.
+    /// The reach of whoever has this policy.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         Self(policy.admin_tenant().map(str::to_owned))
@@ -73,7 +73,7 @@ impl Reach {
         self.0.is_some()
     }
 
-    /// Whether it covers what is this tenant's; `None`: what is no single tenant's.
+    /// Whether it covers what belongs to this tenant or, with `None`, to no single one.
     #[must_use]
     pub fn covers(&self, tenant: Option<&str>) -> bool {
         self.0.is_none() || self.0.as_deref() == tenant

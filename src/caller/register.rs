@@ -91,7 +91,7 @@ impl Register {
     }
 }
 
-/// By name: the version that was read last, and what it says.
+/// For each name the version that was read last, and what it says.
 #[derive(Default)]
 struct Policies(Mutex<HashMap<String, (i64, Arc<Policy>)>>);
 

@@ -82,7 +82,7 @@ impl Config {
         }
     }
 
-    /// With which algorithm tokens for `audience` are signed.
+    /// The algorithm that signs tokens for `audience`.
     #[must_use]
     pub fn alg(&self, audience: &str) -> Alg {
         self.audience_alg.get(audience).copied().unwrap_or(Alg::ES256)

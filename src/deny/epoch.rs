@@ -39,7 +39,7 @@ pub enum Continuity {
     /// The database has gone on for longer than heads are kept, so that nothing can be compared.
     /// All that was revoked by then is over, except for keys, and those it has.
     Forgotten,
-    /// It has not.
+    /// It does not have all of it.
     Lost,
 }
 

@@ -5,7 +5,7 @@ use scrip_token::{Claims, Jti};
 
 use crate::policy::Approved;
 
-/// Of an entry.
+/// The subject of an entry.
 #[must_use]
 pub fn of_entry(entry: &Entry) -> String {
     match entry {
@@ -19,7 +19,7 @@ pub fn of_entry(entry: &Entry) -> String {
     }
 }
 
-/// All that can kill this token.
+/// The subjects of all entries that can kill this token.
 #[must_use]
 pub fn of_token(claims: &Claims, kid: &str) -> Vec<String> {
     let client = claims.client_id.as_str();
@@ -36,7 +36,7 @@ pub fn of_token(claims: &Claims, kid: &str) -> Vec<String> {
     subjects
 }
 
-/// All that can stop a token from being minted.
+/// The subjects of all entries that can stop a token from being minted.
 #[must_use]
 pub fn of_approved(approved: &Approved) -> [String; 5] {
     let client = approved.client();

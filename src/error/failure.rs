@@ -85,7 +85,7 @@ impl Failure {
         self
     }
 
-    /// With a `WWW-Authenticate` challenge.
+    /// Adds a `WWW-Authenticate` challenge.
     #[must_use]
     pub fn challenging(mut self, challenge: &'static str) -> Self {
         self.challenge = Some(challenge);

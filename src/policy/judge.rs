@@ -93,19 +93,19 @@ impl Approved {
         &self.claims.client_id
     }
 
-    /// On whose behalf: the `sub` claim.
+    /// On whose behalf it acts: the `sub` claim.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.claims.sub
     }
 
-    /// For whom: the `aud` claim, with `self` replaced by the issuer's URL.
+    /// Who accepts it: the `aud` claim, with `self` replaced by the issuer's URL.
     #[must_use]
     pub fn audience(&self) -> &str {
         &self.claims.aud
     }
 
-    /// With which models it may be used: the `models` claim.
+    /// The models that it may be used with: the `models` claim.
     #[must_use]
     pub fn models(&self) -> &[ModelPattern] {
         &self.claims.models

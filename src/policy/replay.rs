@@ -38,7 +38,7 @@ pub struct Replay {
 /// Requests that come out differently in the same way.
 #[derive(Debug)]
 pub struct Changes {
-    /// In which way.
+    /// The way in which they differ.
     pub kind: Kind,
     /// How many.
     pub count: usize,

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// By when a client's secret is to be replaced, and what becomes of one that is not. In days.
+/// By when a client's secret is to be replaced, and what becomes of one that is not. Times are
+/// days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {

@@ -65,13 +65,13 @@ impl Money {
         Ok(Self(digits.fold(0, |amount, digit| amount * 10 + u64::from(digit - b'0'))))
     }
 
-    /// So many millionths.
+    /// The amount of so many millionths.
     #[must_use]
     pub fn from_millionths(amount: u64) -> Self {
         Self(amount)
     }
 
-    /// In millionths.
+    /// The amount in millionths.
     #[must_use]
     pub fn millionths(self) -> u64 {
         self.0

@@ -191,7 +191,7 @@ async fn commit(store: &Store, acks: &[Ack]) -> Result<Vec<Result<(), NotTaken>>
 struct Known {
     now_ms: i64,
     feed: Installation,
-    /// By the numbers of batches.
+    /// The heads of batches, by number.
     heads: HashMap<i64, Digest>,
     verifiers: HashMap<Name, Verifier>,
     /// How many each client has; read where somebody is new.

@@ -48,7 +48,7 @@ impl Roll {
         verifier.acked_ms >= self.connected_ms
     }
 
-    /// Those who did.
+    /// The verifiers that acknowledged lately.
     pub(super) fn connected(&self) -> impl Iterator<Item = &Verifier> {
         self.verifiers.iter().filter(|verifier| self.is_connected(verifier))
     }

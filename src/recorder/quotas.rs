@@ -31,7 +31,7 @@ pub enum NotHeld {
     Exhausted {
         /// How much that is.
         left: Amount,
-        /// Of how much.
+        /// How much the quota is.
         quota: Amount,
         /// What it is counted in: `tokens`, or the currency.
         unit: String,
@@ -42,7 +42,7 @@ pub enum NotHeld {
         /// Seconds until the next window begins; after a lifetime there is none, and it is an hour.
         retry_after: u64,
     },
-    /// By the prices there is never enough, or nobody knows.
+    /// By the prices there would never be enough, or there is no price.
     #[error(transparent)]
     Denied(#[from] Denial),
 }
@@ -50,7 +50,7 @@ pub enum NotHeld {
 /// The quotas of a group's clients, which nobody else changes until the transaction ends.
 pub struct Quotas {
     now: i64,
-    /// With its version; read where a quota in money is asked for.
+    /// The prices with their version, read where a quota in money is asked for.
     prices: Option<(i64, PriceList)>,
     accounts: BTreeMap<Key, Account>,
     escrows: Vec<Escrow>,

@@ -15,7 +15,7 @@ use crate::store::client_addresses::MOST;
 use crate::store::clients::Use;
 use crate::store::{Lock, Store, StoreError, client_addresses, clients};
 
-/// From one writing to the next.
+/// The time from one writing to the next.
 const SPACING: Duration = Duration::from_secs(1);
 /// Most clients in one commit, which mints wait for on SQLite.
 const MAX_GROUP: usize = 256;
@@ -31,7 +31,7 @@ pub(super) struct Uses(Mutex<Noted>);
 #[derive(Default)]
 struct Noted {
     clients: BTreeMap<String, Used>,
-    /// In this hour, by client.
+    /// The places of this hour, by client.
     places: HashMap<String, Vec<IpAddr>>,
     hour: u64,
     count: usize,

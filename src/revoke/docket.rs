@@ -27,7 +27,7 @@ pub(super) struct Docket {
     now_ms: i64,
     /// What is to be enacted.
     pub(super) drafts: Vec<Draft>,
-    /// By subject: the last revocation, on record or drafted.
+    /// The last revocation of each subject, on record or drafted.
     standing: HashMap<String, Verdict>,
     keys: Answers,
     /// Keys to be remembered, with what they led to.
@@ -44,11 +44,11 @@ type Answers = HashMap<(String, String), (Digest, Result<Verdict, NotRevoked>)>;
 
 #[derive(Clone)]
 enum Verdict {
-    /// Nothing to do: this one was first.
+    /// There is nothing to do: this revocation was first.
     Stands(StatusCode, Box<Revocation>),
-    /// To be enacted: the draft's index.
+    /// The order is to be enacted; the draft's index.
     Drafted(usize),
-    /// Nothing more to do after what is drafted by an order before it.
+    /// The draft of an order before does it already.
     Covered(usize),
 }
 

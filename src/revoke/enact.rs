@@ -18,7 +18,7 @@ pub struct Draft {
     pub(super) selector: Selector,
     /// What carries it out; `None` where there is nothing left to kill.
     entry: Option<Entry>,
-    /// As it will be on record, without its place in the list.
+    /// The row as it will be on record, without its place in the list.
     pub(super) revocation: Revocation,
 }
 
@@ -27,7 +27,7 @@ pub struct Draft {
 pub struct Grounds {
     /// One of the short list.
     pub reason: String,
-    /// In words.
+    /// Why, in words.
     pub note: String,
 }
 

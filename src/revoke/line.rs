@@ -67,7 +67,7 @@ impl Drop for Place {
     }
 }
 
-/// Those who wait, each caller's in the order in which they came.
+/// What waits, each caller's in the order in which it came.
 pub(super) struct Line<T> {
     own: HashMap<QualifiedName, VecDeque<T>>,
     /// Everybody who has one waiting, once.

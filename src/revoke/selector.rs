@@ -67,7 +67,7 @@ impl Found {
 }
 
 impl Selector {
-    /// As it was asked for.
+    /// The selector as it was asked for.
     pub(super) fn to_json(&self) -> Value {
         let mut json = match &self.target {
             Target::Jti(jti) => json!({"jti": jti.to_string()}),
@@ -187,7 +187,7 @@ impl Selector {
 }
 
 impl Target {
-    /// Whether it means tokens up to a time.
+    /// Whether it means only tokens that were issued up to a time.
     pub(super) fn has_cut(&self) -> bool {
         match self {
             Self::Client(_) | Self::Sub(_) | Self::Tenant(_) | Self::All => true,

@@ -27,8 +27,9 @@ const OF_PLACE: u64 = 16 * 1024 * 1024;
 /// What each body counts for at least: a connection costs more than a few bytes.
 const LEAST: u64 = 64 * 1024;
 
-/// Those that are waited for, the oldest first. Where there is no room for one more, the oldest make
-/// it: an honest body needs a moment and not seconds, so that a flood of slow ones displaces itself.
+/// The bodies that are waited for, the oldest first. Where there is no room for one more, the oldest
+/// make it: an honest body needs a moment and not seconds, so that a flood of slow ones displaces
+/// itself.
 #[derive(Default)]
 pub(super) struct Bodies(Mutex<VecDeque<Awaited>>);
 

@@ -31,7 +31,7 @@ pub struct Client {
     pub rotated: Option<i64>,
     /// When its secret was last used: to mint, or within the hour to do without a token.
     pub last_used: Option<i64>,
-    /// From where.
+    /// The address from which that was.
     pub last_address: Option<String>,
     /// How many tokens it ever got.
     pub mints: i64,
@@ -103,9 +103,9 @@ pub struct Change<'a> {
 /// Which clients; what is `None` does not restrict.
 #[derive(Clone, Debug)]
 pub struct Filter<'a> {
-    /// Of these tenants.
+    /// Clients of these tenants.
     pub tenants: Tenants<'a>,
-    /// That somebody should look at.
+    /// Clients that somebody should look at.
     pub stale: Option<Stale<'a>>,
 }
 
@@ -192,7 +192,7 @@ pub async fn tenants(from: &mut impl Session, tenants: &[&str]) -> Result<Vec<St
     }))
 }
 
-/// Those of `ids` that there are, in no order.
+/// The clients among `ids` that there are, in no order.
 ///
 /// # Errors
 /// As any statement.
@@ -233,7 +233,8 @@ pub async fn by_ids_with_policies(
     }))
 }
 
-/// Those of these tenants that are not deleted, newest first, from behind the client `after` on.
+/// The clients of these tenants that are not deleted, newest first, from behind the client `after`
+/// on.
 ///
 /// # Errors
 /// As any statement.
@@ -276,7 +277,7 @@ pub async fn list(
     }))
 }
 
-/// Those that are not deleted, by name, from behind `after` on.
+/// The clients that are not deleted, by name, from behind `after` on.
 ///
 /// # Errors
 /// As any statement.

@@ -50,8 +50,8 @@ pub async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Those that follow `seq`, in order, heads alone included: `limit` at most, and none beyond the
-/// first MiB.
+/// The batches that follow `seq`, in order, heads alone included: `limit` at most, and none beyond
+/// the first MiB.
 ///
 /// # Errors
 /// As any statement.
@@ -86,7 +86,7 @@ pub async fn one(
     Ok(on!(from, |c| sqlx::query_as(sql).bind(epoch).bind(seq).fetch_optional(c).await?))
 }
 
-/// The heads of those of `seqs` that are kept, in no order.
+/// The heads of the batches among `seqs` that are kept, in no order.
 ///
 /// # Errors
 /// As any statement.

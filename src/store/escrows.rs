@@ -119,8 +119,8 @@ pub fn push(inserts: &mut Inserts, escrows: &[Escrow]) {
     });
 }
 
-/// Those of these tokens, 1,000 at most, that have one, in order of their ids. Nobody else touches
-/// them until the transaction ends.
+/// The escrows of these tokens, 1,000 at most, in order of their ids; not every token has one.
+/// Locked until the transaction ends.
 ///
 /// # Errors
 /// As any statement.
@@ -142,9 +142,9 @@ pub async fn lock(tx: &mut Tx, jtis: &[Jti]) -> Result<Vec<Escrow>, StoreError> 
 /// Which escrows of an audience are to be settled.
 #[derive(Clone, Copy, Debug)]
 pub enum Due<'a> {
-    /// Of tokens that expired before this second.
+    /// Those of tokens that expired before this second.
     Expired(i64),
-    /// Of tokens that a batch up to this one, (epoch, number), ends.
+    /// Those of tokens that a batch up to this one, (epoch, number), ends.
     Denied(&'a str, i64),
 }
 

@@ -98,7 +98,7 @@ pub async fn fall_silent(
     }))
 }
 
-/// Those that count for an audience, in order of their names.
+/// The ledgers that count for an audience, in order of their names.
 ///
 /// # Errors
 /// As any statement.
@@ -120,8 +120,8 @@ pub struct Filter<'a> {
     pub audience: Option<&'a str>,
 }
 
-/// Those that match, retired ones included, in order of their names, from behind the (client, instance)
-/// `after` on.
+/// The ledgers that match, retired ones included, in order of their names, from behind the (client,
+/// instance) `after` on.
 ///
 /// # Errors
 /// As any statement.

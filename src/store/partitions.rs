@@ -32,7 +32,7 @@ pub struct Partition {
     pub until: NaiveDate,
 }
 
-/// Those that there are.
+/// The partitions that there are.
 ///
 /// # Errors
 /// As any statement.

@@ -283,8 +283,8 @@ macro_rules! push_after {
     };
 }
 
-/// Those that match, of the newest windows first, from behind the (start, client, window) `after` on.
-/// A sum that no integer holds is the largest that there is.
+/// The accounts that match, of the newest windows first, from behind the (start, client, window)
+/// `after` on. A sum that no integer holds is the largest that there is.
 ///
 /// # Errors
 /// As any statement.

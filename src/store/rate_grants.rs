@@ -11,7 +11,7 @@ pub struct Grant {
     /// A UUIDv7 of when it was told.
     #[sqlx(try_from = "Bytes")]
     pub exchange: Uuid,
-    /// Whose rate, and which.
+    /// Whose rate it is, and which.
     pub key: String,
     /// The time in which it is earned at the key's rate. Microseconds.
     pub cost_us: i64,

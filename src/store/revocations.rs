@@ -114,7 +114,7 @@ pub async fn latest(
     }))
 }
 
-/// Those of these tenants' tokens, newest first, from behind the revocation `after` on.
+/// The revocations of these tenants' tokens, newest first, from behind the revocation `after` on.
 ///
 /// # Errors
 /// As any statement.

@@ -139,7 +139,8 @@ pub async fn by_jtis(from: &mut impl Session, jtis: &[Jti]) -> Result<Vec<Token>
     }))
 }
 
-/// Those that match and were issued within `span`, newest first, from behind the token `after` on.
+/// The tokens that match and were issued within `span`, newest first, from behind the token `after`
+/// on.
 ///
 /// # Errors
 /// As any statement.
@@ -249,7 +250,7 @@ pub async fn live(
     }))
 }
 
-/// Those that were delegated and are live at `now` (seconds).
+/// The tokens that were delegated and are live at `now` (seconds).
 ///
 /// # Errors
 /// As any statement.

@@ -57,7 +57,7 @@ pub struct Count {
     pub verifiers: i64,
 }
 
-/// Those of `names` that there are, in no order.
+/// The verifiers among `names` that there are, in no order.
 ///
 /// # Errors
 /// As any statement.
@@ -77,7 +77,7 @@ pub async fn by_names(
     }))
 }
 
-/// How many there are, of each client that has any.
+/// How many verifiers each client has that has any.
 ///
 /// # Errors
 /// As any statement.
@@ -133,7 +133,7 @@ pub async fn put_many(tx: &mut Tx, verifiers: &[Verifier]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// All of them, in order of their names.
+/// All verifiers, in order of their names.
 ///
 /// # Errors
 /// As any statement.

@@ -46,7 +46,7 @@ pub struct Counted {
     pub tokens: u64,
     /// Requests.
     pub requests: u64,
-    /// By models, JSON.
+    /// The same by models, as JSON.
     pub by_model: String,
 }
 

@@ -10,11 +10,12 @@ use crate::prices::{Count, Money, PriceList};
 use crate::store::escrows::Escrow;
 use crate::store::{Session, StoreError, prices, usage};
 
-/// By token; without those that no ledger has counted anything for.
+/// What was used of each token's escrow; tokens that no ledger has counted anything for are left
+/// out.
 pub(super) struct Used(BTreeMap<Jti, [u64; 2]>);
 
 impl Used {
-    /// Of these escrows, 1,000 at most.
+    /// What was used of these escrows, 1,000 at most.
     ///
     /// # Errors
     /// As any statement; [`StoreError::Corrupt`] where a list of prices cannot be read.

@@ -41,7 +41,7 @@ pub enum Proof {
         /// Which one: what the token says in `cred`.
         version: VersionName,
     },
-    /// It is not.
+    /// It is no good version's secret.
     Bad,
     /// Nobody can say now.
     Away,

@@ -62,9 +62,9 @@ pub enum Auth {
 /// Where a secret of the login comes from.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// It is here.
+    /// The secret itself.
     Value(SecretString),
-    /// It is the first 64 KiB of this file, without space around it.
+    /// A file: its first 64 KiB, without the white space around them.
     File(PathBuf),
 }
 

@@ -105,7 +105,7 @@ impl Versions {
         self.newest().map(|newest| newest.name().to_string())
     }
 
-    /// Those that authenticate at `now` (unix seconds), newest first, at most [`MAX_GOOD`].
+    /// The versions that authenticate at `now` (unix seconds), newest first, at most [`MAX_GOOD`].
     ///
     /// The newest is good, and so is each whose successor is younger than `overlap`; none is
     /// while the newest has ended. Only the last [`MAX_GOOD`] are looked at, ended ones included:
@@ -123,13 +123,13 @@ impl Versions {
             .map(|(version, _)| version)
     }
 
-    /// Those that were destroyed or deleted by `now` (unix seconds).
+    /// The versions that were destroyed or deleted by `now` (unix seconds).
     pub fn ended(&self, now: u64) -> impl Iterator<Item = &Version> {
         self.0.iter().filter(move |version| version.has_ended(now))
     }
 
-    /// Those that a successor has replaced for longer than `overlap`, with when that was: from then
-    /// on nothing that they minted is good either.
+    /// The versions that a successor replaced longer than `overlap` ago, with the end of that
+    /// overlap: from then on nothing that they minted is good either.
     pub fn replaced(&self, overlap: Duration, now: u64) -> impl Iterator<Item = (&Version, u64)> {
         let successors = self.0.iter().skip(1).map(Version::created_seconds);
         self.0

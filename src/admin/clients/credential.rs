@@ -76,14 +76,14 @@ pub(super) fn known(
     Some(versions)
 }
 
-/// Those that are no longer good: their overlap is over, or Vault has ended them.
+/// The versions that are no longer good: their overlap is over, or Vault has ended them.
 pub(super) fn over(client: &Client, versions: &Versions, now: i64) -> Vec<Credential> {
     let good: Vec<u64> = good(client, versions, now).map(|version| version.number).collect();
     let over = versions.iter().filter(|version| !good.contains(&version.number));
     over.map(|version| row(client, version, now)).collect()
 }
 
-/// Those before the newest that Vault has not ended.
+/// The versions before the newest that Vault has not ended.
 pub(super) fn old(client: &Client, versions: &Versions, now: i64) -> Vec<Credential> {
     let newest = versions.newest().map(|version| version.number);
     let old = versions
@@ -115,7 +115,7 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// Those that authenticate at `now` (seconds), newest first, and until when.
+/// The versions that authenticate at `now` (seconds), newest first, and until when they do.
 pub(super) fn show(client: &Client, versions: &Versions, now: i64) -> Value {
     let until = |version: &Version| {
         let successor = versions.iter().find(|next| next.number > version.number);

@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// As the database is asked at `now` (seconds); long is `days`.
+    /// The condition for the database at `now` (seconds); `days` is what counts as long.
     pub(super) fn filter(self, days: NonZeroU32, now: i64) -> Stale<'static> {
         const PAST_DUE: &str = Warning::PastDue.as_str();
         const SHARED: &str = Warning::Shared.as_str();

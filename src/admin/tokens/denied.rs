@@ -9,9 +9,9 @@ use crate::store::{Session, StoreError, deny_entries};
 
 /// What stands against some tokens.
 pub(super) struct Denied {
-    /// By subject: up to which `iat`; `None`: whenever issued.
+    /// For each subject up to which `iat` tokens are refused; `None`: whenever issued.
     cuts: HashMap<String, Option<i64>>,
-    /// By subject, the last one.
+    /// The last revocation of each subject.
     revocations: HashMap<String, Revocation>,
 }
 
