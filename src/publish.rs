@@ -189,9 +189,10 @@ fn cacheable(
 ) -> Response {
     let body = body.into();
     let tag = format!("\"{}\"", &Digest::of(&body).to_string()[..32]);
-    let mut response = match is_known(asked, &tag) {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => body.into_response(),
+    let mut response = if is_known(asked, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        body.into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));

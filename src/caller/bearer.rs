@@ -56,9 +56,10 @@ pub async fn operator(
         Some((_, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
             let is_signed = is_ours(app, token, scope)?;
             // What names a key that is not here, anybody can make.
-            let _place = match is_signed {
-                true => None,
-                false => Some(app.strangers.try_acquire().map_err(|_| Unproved::Crowded)?),
+            let _place = if is_signed {
+                None
+            } else {
+                Some(app.strangers.try_acquire().map_err(|_| Unproved::Crowded)?)
             };
             let session = match means {
                 Means::TokenOrSecret if is_signed => app.store.read_reserved().await?,

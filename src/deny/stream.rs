@@ -217,10 +217,7 @@ impl Publisher {
                 "heartbeat" => beat.as_ref().is_some_and(|beat| self.counts(beat)),
                 _ => false,
             };
-            let found = match is_sent {
-                true => Ok(0),
-                false => self.catch_up().await,
-            };
+            let found = if is_sent { Ok(0) } else { self.catch_up().await };
             let found = match found {
                 Ok(found) => handed + found,
                 Err(PublishError::Lost) => {

@@ -110,9 +110,10 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), NotRevoked> {
     for (place, view, vault, name) in asks.into_iter().take(MOST_ASKED) {
         answers.push(async move {
             // Once the process is to end, nothing more is begun.
-            let secret = match app.shutdown.is_cancelled() {
-                true => Ok(Secret::Unknown),
-                false => view.settle(app, vault, &name, now).await,
+            let secret = if app.shutdown.is_cancelled() {
+                Ok(Secret::Unknown)
+            } else {
+                view.settle(app, vault, &name, now).await
             };
             (place, secret)
         });

@@ -181,9 +181,10 @@ async fn write(store: &Store, seen: impl Iterator<Item = &Sighting>) -> Result<(
         }
     }
     // A client that makes up names is one that gives none.
-    let full = match named.is_empty() {
-        true => Vec::new(),
-        false => readers::with_names(&mut tx, MOST_OF_CLIENT).await?,
+    let full = if named.is_empty() {
+        Vec::new()
+    } else {
+        readers::with_names(&mut tx, MOST_OF_CLIENT).await?
     };
     let (beyond, readers): (Vec<_>, Vec<_>) =
         named.into_iter().partition(|(client, _)| full.iter().any(|full| full == client));

@@ -74,10 +74,8 @@ pub async fn enact(
 ) -> Result<(Vec<Revocation>, Option<Appended>), PublishError> {
     // An id names all that was delegated from its token as well.
     let are_all_ids = drafts.iter().all(|draft| matches!(draft.selector.target, Target::Jti(_)));
-    let delegated = match are_all_ids {
-        true => Vec::new(),
-        false => tokens::delegated(tx, now_ms / 1000).await?,
-    };
+    let delegated =
+        if are_all_ids { Vec::new() } else { tokens::delegated(tx, now_ms / 1000).await? };
     let (mut entries, mut last_entries) = (Vec::new(), Vec::with_capacity(drafts.len()));
     for draft in &drafts {
         if let Some(entry) = &draft.entry {

@@ -90,9 +90,10 @@ pub async fn read(
         query.push(") AND (until IS NULL OR until > ");
         // The clock may be behind database time. Then a cut that has just passed is read too, and
         // stops nobody.
-        match is_sqlite {
-            true => query.push_bind(clock_ms / 1000),
-            false => query.push(concat!(postgres_ms!("statement_timestamp()"), " / 1000")),
+        if is_sqlite {
+            query.push_bind(clock_ms / 1000)
+        } else {
+            query.push(concat!(postgres_ms!("statement_timestamp()"), " / 1000"))
         };
         query.push(") GROUP BY subject").build_query_as().fetch_all(c).await?
     });

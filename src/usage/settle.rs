@@ -201,10 +201,7 @@ async fn due(
 fn silence(escrow: &Escrow, reported: i64, enforced: Option<&(String, i64)>) -> Unreported {
     let denied = escrow.denied_epoch.clone().zip(escrow.denied_seq);
     let is_refused = denied.is_some_and(|by| enforced.is_some_and(|enforced| by <= *enforced));
-    match escrow.exp < reported || is_refused {
-        true => Unreported::Released,
-        false => Unreported::Spent,
-    }
+    if escrow.exp < reported || is_refused { Unreported::Released } else { Unreported::Spent }
 }
 
 /// The last batch that every ledger's verifier enforced at a time up to which the ledger has reported

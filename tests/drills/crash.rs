@@ -185,10 +185,7 @@ impl Drill {
         let tokens = self.minted.iter().map(|minted| minted.token.as_str());
         let verdicts = self.gateway.judge_all(tokens).await;
         for (minted, verdict) in self.minted.iter().zip(verdicts) {
-            let expected = match self.revoked.contains(&minted.jti) {
-                true => Some("revoked"),
-                false => None,
-            };
+            let expected = if self.revoked.contains(&minted.jti) { Some("revoked") } else { None };
             if !self.doubtful.contains(&minted.jti) {
                 assert_eq!(verdict["reason"].as_str(), expected, "{} {verdict}", minted.jti);
             }

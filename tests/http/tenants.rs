@@ -87,10 +87,8 @@ fn questions(document: &Document) -> Vec<Question<'_>> {
             let dry_run = bodies.iter().map(|body| body.replacen('{', r#"{"dry_run":true,"#, 1));
             bodies.extend(dry_run.collect::<Vec<_>>());
         }
-        let bodies = match bodies.is_empty() {
-            true => vec![None],
-            false => bodies.into_iter().map(Some).collect(),
-        };
+        let bodies =
+            if bodies.is_empty() { vec![None] } else { bodies.into_iter().map(Some).collect() };
         for (n, body) in bodies.into_iter().enumerate() {
             let operation = operations().find(|one| one.id() == operation.id()).expect("the same");
             if n == 0 {

@@ -251,10 +251,8 @@ impl<'f> SetUp<'f> {
     /// The database as it was before that batch.
     async fn forget_the_last(&self, jws: &str) {
         let Batch { seq, prev, .. } = Batch::parse(&payload(jws)).unwrap();
-        let head = match self.fresh.is_postgres() {
-            true => format!("'\\x{prev}'"),
-            false => format!("x'{prev}'"),
-        };
+        let head =
+            if self.fresh.is_postgres() { format!("'\\x{prev}'") } else { format!("x'{prev}'") };
         for table in ["deny_batches", "deny_entries"] {
             self.fresh.sql(&format!("DELETE FROM {table} WHERE seq = {seq}")).await;
         }

@@ -188,15 +188,18 @@ impl Follower {
 pub(crate) fn origins(config: &Config) -> Result<(Origin, Vec<Origin>), StartError> {
     let http = origin::client(config.ca.as_deref())
         .map_err(|error| StartError::Http(error.to_string()))?;
-    let origin = |base: Url| match is_private(&base) {
-        true => Ok(Origin {
-            base,
-            http: http.clone(),
-            credential: config.credential.clone(),
-            is_mirror: false,
-            verifier: config.verifier.clone(),
-        }),
-        false => Err(StartError::Url(base.into())),
+    let origin = |base: Url| {
+        if is_private(&base) {
+            Ok(Origin {
+                base,
+                http: http.clone(),
+                credential: config.credential.clone(),
+                is_mirror: false,
+                verifier: config.verifier.clone(),
+            })
+        } else {
+            Err(StartError::Url(base.into()))
+        }
     };
     let mirror = |base: Url| match base.scheme() {
         "https" | "http" => {

@@ -273,9 +273,10 @@ impl Replica {
             return if known == Outcome::Known { Outcome::Late } else { known };
         }
         let place = (manifest.epoch, manifest.seq);
-        match self.highest.is_some_and(|highest| place < highest) {
-            true => Outcome::Backwards,
-            false => Outcome::Elsewhere,
+        if self.highest.is_some_and(|highest| place < highest) {
+            Outcome::Backwards
+        } else {
+            Outcome::Elsewhere
         }
     }
 

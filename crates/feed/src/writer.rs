@@ -181,9 +181,10 @@ impl Writer {
     /// The time between two polls, or a fault where an origin has shown nothing new for too long.
     fn patience(&self) -> Result<Duration, Fault> {
         let standing = self.intake.standing();
-        match standing.silence(Moment::now()) > 2 * standing.silence_limit() {
-            true => Err(Fault::Silent),
-            false => Ok(Duration::from_secs(standing.every)),
+        if standing.silence(Moment::now()) > 2 * standing.silence_limit() {
+            Err(Fault::Silent)
+        } else {
+            Ok(Duration::from_secs(standing.every))
         }
     }
 

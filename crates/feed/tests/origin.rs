@@ -276,9 +276,10 @@ async fn acks(State(origin): State<Origin>, Json(ack): Json<Value>) -> StatusCod
         if ack["epoch"] != issuer.epoch.to_string() {
             return StatusCode::CONFLICT;
         }
-        match ack["seq"].as_u64().unwrap() > issuer.seq() {
-            true => StatusCode::BAD_REQUEST,
-            false => StatusCode::NO_CONTENT,
+        if ack["seq"].as_u64().unwrap() > issuer.seq() {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::NO_CONTENT
         }
     });
     origin.0.acks.lock().unwrap().push((status.as_u16(), ack));

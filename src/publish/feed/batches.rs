@@ -55,9 +55,10 @@ pub async fn batches(
     // step, however many more there are by now.
     let every = app.config.heartbeat;
     let beat = app.pulse.after(clock::monotonic(), &app.store, &app.deny, every).await?;
-    let read = match beat.position.epoch == after.epoch {
-        true => read(&app.store, &after.epoch, after.after).await?,
-        false => Err("epoch"),
+    let read = if beat.position.epoch == after.epoch {
+        read(&app.store, &after.epoch, after.after).await?
+    } else {
+        Err("epoch")
     };
     let mut batches = read.map_err(|reason| {
         let detail = format!("begin again with a snapshot: {reason}");
