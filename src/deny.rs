@@ -7,9 +7,10 @@ pub mod snapshot;
 pub mod stream;
 pub mod subject;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use scrip_token::deny::{Batch, Entry, MAX_BATCH_ENTRIES, OBJECT_VERSION};
 use scrip_token::{Claims, Digest, Jti, Typ};
 use tokio::sync::watch;
@@ -233,7 +234,7 @@ impl DenyList {
         metrics::counter!("scrip_revocations_total").increment(revocations as u64);
         self.witness.note(&position);
         {
-            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut fresh = self.fresh.lock();
             if fresh.len() + batches.len() > MAX_FRESH {
                 fresh.clear();
             } else {
@@ -254,7 +255,7 @@ impl DenyList {
     /// them where they were many.
     #[must_use]
     pub fn fresh(&self) -> Vec<deny_batches::Batch> {
-        std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.fresh.lock())
     }
 
     /// What is known to have been published.

@@ -2,7 +2,7 @@
 
 pub mod feed;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -156,7 +156,7 @@ async fn latest_keys(app: &App) -> Result<Option<KeysDocument>, Arc<StoreError>>
 
 /// A version never changes: each is read once, and none that there cannot be yet.
 async fn version_of_keys(app: &App, version: i64) -> Result<Option<KeysDocument>, Problem> {
-    let known = || app.keys_versions.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || app.keys_versions.lock();
     if let Some(document) = known().get(&version) {
         return Ok(document.clone());
     }

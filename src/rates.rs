@@ -18,9 +18,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 use serde::{Deserialize, Serialize};
 
@@ -184,7 +184,7 @@ impl Rates {
         if own.is_none() && tenant.is_none() {
             return Ok(());
         }
-        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mints = self.mints.lock();
         let wait = |(key, pace): &(String, Pace)| mints.due.wait(key, *pace, now);
         if let Some(wait) = own.as_ref().and_then(wait) {
             return Err(TooOften::Client(wait).count());
@@ -204,7 +204,7 @@ impl Rates {
     /// Takes back that a mint was counted, of which the service itself could make nothing. Where other
     /// replicas have been told of it, they keep it.
     pub fn give_back(&self, client: &QualifiedName, own: Option<Rate>) {
-        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mints = self.mints.lock();
         for (key, pace) in self.limits(client, own).into_iter().flatten() {
             mints.due.give_back(key.as_str(), pace.each());
             if let Some(cost) = mints.untold.as_mut().and_then(|untold| untold.get_mut(&key)) {

@@ -13,10 +13,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use scrip_token::{Digest, Jti};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -202,18 +203,18 @@ impl Witness {
     /// What is known to have been published.
     #[must_use]
     pub fn known(&self) -> Testimony {
-        self.lock().testimony.clone()
+        self.known.lock().testimony.clone()
     }
 
     /// Takes note of a database time.
     pub fn note_time(&self, now: u64) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         known.testimony.at = known.testimony.at.max(now);
     }
 
     /// Takes note of a position.
     pub fn note(&self, position: &Position) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let testimony = &mut known.testimony;
         if (&testimony.epoch, testimony.seq) < (&position.epoch, position.seq) {
             testimony.epoch.clone_from(&position.epoch);
@@ -224,7 +225,7 @@ impl Witness {
 
     /// Takes note of all that another one knows.
     pub fn add(&self, testimony: Testimony) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let before = known.testimony.clone();
         known.testimony.add(testimony);
         if known.testimony != before {
@@ -238,7 +239,7 @@ impl Witness {
     /// # Errors
     /// [`WitnessError`]; the next call tries again.
     pub async fn sync(&self) -> Result<(), WitnessError> {
-        let wanted = self.lock().change;
+        let wanted = self.known.lock().change;
         // A disk that hangs concerns nobody who has nothing to write.
         if self.written.load(Ordering::Acquire) >= wanted {
             return Ok(());
@@ -252,7 +253,7 @@ impl Witness {
         if self.written.load(Ordering::Acquire) >= wanted {
             return Ok(());
         }
-        let Known { testimony, change } = self.lock().clone();
+        let Known { testimony, change } = self.known.lock().clone();
         let written = self.written.clone();
         let writing = tokio::task::spawn_blocking(move || {
             place.write(&testimony)?;
@@ -263,10 +264,6 @@ impl Witness {
             Ok(())
         });
         writing.await.unwrap_or(Err(WitnessError::Interrupted))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 use scrip_token::limits::LEEWAY;
 use scrip_verify::Verified;
@@ -116,7 +117,7 @@ impl Admissions {
     #[must_use]
     pub fn admit(self: &Arc<Self>, pass: Pass) -> Admission {
         let (pass, over) = (Arc::new(pass), CancellationToken::new());
-        let mut inside = self.inside();
+        let mut inside = self.0.lock();
         inside.last += 1;
         let number = inside.last;
         inside.all.insert(number, (pass.clone(), over.clone()));
@@ -129,7 +130,7 @@ impl Admissions {
     /// # Errors
     /// [`Unproved`] where the database cannot be asked; nobody is sent away then.
     pub async fn review(&self, app: &App) -> Result<(), Unproved> {
-        let all: Vec<_> = self.inside().all.values().cloned().collect();
+        let all: Vec<_> = self.0.lock().all.values().cloned().collect();
         let names: BTreeSet<&QualifiedName> = all.iter().map(|(pass, _)| &pass.client).collect();
         let names: Vec<_> = names.into_iter().collect();
         let mut entries = HashMap::new();
@@ -149,11 +150,6 @@ impl Admissions {
         }
         Ok(())
     }
-
-    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Admission {
@@ -172,7 +168,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.admissions.inside().all.remove(&self.number);
+        self.admissions.0.lock().all.remove(&self.number);
     }
 }
 
@@ -212,6 +208,6 @@ mod tests {
             () = by_secret.over() => panic!("a secret has no such end"),
         }
         drop((by_token, by_secret));
-        assert!(admissions.inside().all.is_empty());
+        assert!(admissions.0.lock().all.is_empty());
     }
 }

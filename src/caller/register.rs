@@ -5,9 +5,10 @@
 //! disabled a moment ago is found disabled.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -97,7 +98,7 @@ struct Policies(Mutex<HashMap<String, (i64, Arc<Policy>)>>);
 
 impl Policies {
     fn find(&self, name: &str, version: i64) -> Option<Arc<Policy>> {
-        let read = self.lock();
+        let read = self.0.lock();
         read.get(name).filter(|(read, _)| *read == version).map(|(_, policy)| policy.clone())
     }
 
@@ -107,17 +108,12 @@ impl Policies {
         let policy = Policy::from_json(body.as_bytes())
             .inspect_err(|error| tracing::error!(policy = name, version, %error, "unreadable"));
         let policy = Arc::new(policy.ok()?);
-        let mut read = self.lock();
+        let mut read = self.0.lock();
         if read.len() >= MAX_POLICIES {
             read.clear();
         }
         read.insert(name, (version, policy.clone()));
         Some(policy)
-    }
-
-    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (i64, Arc<Policy>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,9 +6,10 @@
 //! it moves. What a follower lacks that resumes is read for it a page at a time, as it takes it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Position;
@@ -61,13 +62,6 @@ struct Inside {
     seats: usize,
 }
 
-impl Hall {
-    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Stage {
     /// Both halves: so many places, and `position` published so far.
     #[must_use]
@@ -82,12 +76,12 @@ impl Stage {
     /// How many follow.
     #[must_use]
     pub fn size(&self) -> u32 {
-        u32::try_from(self.hall.inside().seats).unwrap_or(u32::MAX)
+        u32::try_from(self.hall.inside.lock().seats).unwrap_or(u32::MAX)
     }
 
     /// Sends a frame to all who follow.
     pub fn publish(&self, frame: Frame) {
-        let mut inside = self.hall.inside();
+        let mut inside = self.hall.inside.lock();
         inside.bytes += frame.bytes.len();
         inside.position.clone_from(&frame.position);
         inside.frames.push_back(Arc::new(frame));
@@ -107,7 +101,7 @@ impl Audience {
     /// A place, which receives what is published from now on; `None` where all are taken.
     #[must_use]
     pub fn join(&self) -> Option<Seat> {
-        let mut inside = self.hall.inside();
+        let mut inside = self.hall.inside.lock();
         if inside.seats == self.hall.places {
             return None;
         }
@@ -122,7 +116,7 @@ impl Audience {
 impl Seat {
     /// Passes over what has been published; says where that got to. What follows is received.
     pub fn skip(&mut self) -> Position {
-        let inside = self.hall.inside();
+        let inside = self.hall.inside.lock();
         self.taken = inside.published;
         inside.position.clone()
     }
@@ -133,7 +127,7 @@ impl Seat {
         while *self.published.borrow_and_update() <= self.taken {
             self.published.changed().await.ok()?;
         }
-        let inside = self.hall.inside();
+        let inside = self.hall.inside.lock();
         let behind = usize::try_from(inside.published - self.taken).unwrap_or(usize::MAX);
         let Some(place) = inside.frames.len().checked_sub(behind) else {
             metrics::counter!("scrip_feed_cut_total").increment(1);
@@ -146,7 +140,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut inside = self.hall.inside();
+        let mut inside = self.hall.inside.lock();
         inside.seats -= 1;
         metrics::gauge!("scrip_followers").set(inside.seats as f64);
     }
@@ -178,7 +172,7 @@ mod tests {
         for seq in 1..=many {
             stage.publish(frame(seq, SIZE));
             assert_eq!(busy.next().await.unwrap().position.seq, seq);
-            assert!(stage.hall.inside().bytes <= KEPT);
+            assert!(stage.hall.inside.lock().bytes <= KEPT);
         }
         assert!(busy.next().now_or_never().is_none(), "there is no more");
         assert!(idle.next().await.is_none(), "cut");

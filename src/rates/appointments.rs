@@ -1,5 +1,6 @@
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How far apart appointments are: before anything is known of the pace, at least, and at most.
 const USUAL: Duration = Duration::from_millis(2);
@@ -31,7 +32,7 @@ impl Default for Appointments {
 impl Appointments {
     /// Takes notice of a mint that was granted.
     pub fn granted(&self, now: Instant) {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.0.lock();
         let before = book.granted.replace(now);
         // The time between two mints says how long one takes only while there are appointments.
         if let (Some(before), Some(last)) = (before, book.last)
@@ -45,7 +46,7 @@ impl Appointments {
 
     /// The next one, in whole seconds from `now`.
     pub fn next(&self, now: Instant) -> u64 {
-        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.0.lock();
         let next = book.last.map_or(now, |last| last.max(now)) + book.each;
         // Once the book is full, all the others share its last moment.
         let next = next.min(now + MOST);

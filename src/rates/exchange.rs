@@ -7,7 +7,6 @@
 //! worth), once, and never in the long run.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -65,12 +64,12 @@ async fn exchange_once(
 
 impl Rates {
     fn take_untold(&self) -> Option<HashMap<String, Duration>> {
-        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mints = self.mints.lock();
         mints.untold.as_mut().map(std::mem::take)
     }
 
     fn still_untold(&self, granted: HashMap<String, Duration>) {
-        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mints = self.mints.lock();
         let Some(untold) = &mut mints.untold else { return };
         for (key, cost) in granted {
             *untold.entry(key).or_default() += cost;
@@ -79,7 +78,7 @@ impl Rates {
 
     /// From when on to read, and which exchanges of that time have been read already.
     fn told(&self, own: Uuid, now_ms: i64) -> (i64, Vec<Uuid>) {
-        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mints = self.mints.lock();
         let told = &mut mints.told;
         let since_ms = (told.until_ms - LATE).max(now_ms - FORGOTTEN);
         told.exchanges.retain(|_, at_ms| *at_ms >= since_ms);
@@ -88,7 +87,7 @@ impl Rates {
     }
 
     fn charge_others(&self, others: &[rate_grants::Grant], now_ms: i64, now: Instant) {
-        let mut mints = self.mints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mints = self.mints.lock();
         for grant in others {
             // Charged from when it was granted on: some of it has been earned since.
             let age = Duration::from_millis((now_ms - grant.at_ms()).max(0).unsigned_abs());

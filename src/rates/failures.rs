@@ -1,8 +1,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 
 use super::TooOften;
@@ -73,7 +73,7 @@ impl Failures {
     /// # Errors
     /// [`TooOften::Failures`].
     pub fn may_try(&self, client: &str, address: IpAddr, now: Instant) -> Result<(), TooOften> {
-        let known = self.known();
+        let known = self.0.lock();
         let waits = guesses(client, address).map(|(guess, pace)| known.due.wait(&guess, pace, now));
         match waits.flatten().max() {
             Some(wait) => Err(TooOften::Failures(wait).count()),
@@ -116,11 +116,11 @@ impl Failures {
 
     /// Takes the guesses that somebody is to be told of.
     pub(super) fn take_untold(&self) -> Vec<Guess> {
-        std::mem::take(&mut self.known().untold)
+        std::mem::take(&mut self.0.lock().untold)
     }
 
     pub(super) fn still_untold(&self, guesses: Vec<Guess>) {
-        self.known().untold.extend(guesses);
+        self.0.lock().untold.extend(guesses);
     }
 
     fn charge(
@@ -128,7 +128,7 @@ impl Failures {
         guesses: impl Iterator<Item = (Guess, Pace)> + Clone,
         now: Instant,
     ) -> Result<(), TooOften> {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         let waits = guesses.clone().filter_map(|(guess, pace)| known.due.wait(&guess, pace, now));
         if let Some(wait) = waits.max() {
             return Err(TooOften::Failures(wait).count());
@@ -140,10 +140,6 @@ impl Failures {
             }
         }
         Ok(())
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,9 @@
 //! How much anybody writes into the audit log by being refused.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::failures::{pace, place};
 use super::pace::{Due, Pace};
@@ -37,7 +38,7 @@ impl Refusals {
     /// Whether one more refusal is written: of `client` or, where nobody has proved who it is, from
     /// `address`. One that is not written does not count.
     pub fn may_write(&self, client: Option<&str>, address: Option<IpAddr>, now: Instant) -> bool {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.0.lock();
         let Written { clients, places, all_places } = &mut *written;
         if let Some(client) = client {
             let may = clients.wait(client, OF_CLIENT, now).is_none();

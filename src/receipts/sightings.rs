@@ -6,9 +6,10 @@
 //! never asks for a heartbeat, may go by what was so before it came.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -116,11 +117,11 @@ struct Written(Mutex<HashMap<Sighting, Instant>>);
 
 impl Written {
     fn has(&self, sighting: &Sighting) -> bool {
-        self.lock().get(sighting).is_some_and(|at| at.elapsed() < sighting.spacing())
+        self.0.lock().get(sighting).is_some_and(|at| at.elapsed() < sighting.spacing())
     }
 
     fn add(&self, sighting: Sighting) {
-        let mut written = self.lock();
+        let mut written = self.0.lock();
         if written.len() >= MOST_WRITTEN {
             written.retain(|sighting, at| at.elapsed() < sighting.spacing());
         }
@@ -128,11 +129,6 @@ impl Written {
             written.clear();
         }
         written.insert(sighting, clock::monotonic());
-    }
-
-    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Sighting, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

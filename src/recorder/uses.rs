@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 use tokio::task::AbortHandle;
 
@@ -64,7 +65,7 @@ impl Uses {
 
     /// Notes that a client minted, at `now` in seconds.
     pub(super) fn note(&self, client: &QualifiedName, address: IpAddr, now: u64) {
-        let mut noted = self.lock();
+        let mut noted = self.0.lock();
         let place = noted.is_new(client.as_str(), address, now);
         let used = match noted.clients.get_mut(client.as_str()) {
             Some(used) => used,
@@ -78,19 +79,14 @@ impl Uses {
 
     /// Writes what is noted. What cannot be written is noted again.
     pub(super) async fn write(&self, store: &Store) {
-        let noted = std::mem::take(&mut self.lock().clients);
+        let noted = std::mem::take(&mut self.0.lock().clients);
         let noted: Vec<(String, Used)> = noted.into_iter().collect();
         for group in noted.chunks(MAX_GROUP) {
             if let Err(error) = write(store, group).await {
                 tracing::warn!(%error, clients = group.len(), "what clients used is not on record");
-                self.lock().put_back(group);
+                self.0.lock().put_back(group);
             }
         }
-    }
-
-    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
-    fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,7 +185,7 @@ mod tests {
         ]);
         let place = |n| IpAddr::from([10, 0, 0, n]);
         let used = |mints, at, n, places| Used { mints, at, address: place(n).to_string(), places };
-        let clients = &uses.lock().clients;
+        let clients = &uses.0.lock().clients;
         assert_eq!(clients["acme/a"], used(4, 10_801, 1, vec![place(1), place(2), place(1)]));
         assert_eq!(clients["acme/b"], used(1, 10_800, 1, vec![place(1)]));
     }
@@ -197,10 +193,10 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_added_to_what_came_since() {
         let uses = noted(&[("acme/a", "10.0.0.1", 50), ("acme/a", "10.0.0.2", 60)]);
-        let before = std::mem::take(&mut uses.lock().clients).into_iter().collect::<Vec<_>>();
+        let before = std::mem::take(&mut uses.0.lock().clients).into_iter().collect::<Vec<_>>();
         uses.note(&QualifiedName::parse("acme/a").unwrap(), [10, 0, 0, 3].into(), 55);
-        uses.lock().put_back(&before);
-        let used = uses.lock().clients["acme/a"].clone();
+        uses.0.lock().put_back(&before);
+        let used = uses.0.lock().clients["acme/a"].clone();
         assert_eq!((used.mints, used.at, used.address.as_str()), (3, 60, "10.0.0.2"));
         assert_eq!(used.places.len(), 3);
     }

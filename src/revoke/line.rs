@@ -4,8 +4,9 @@
 //! together, and there is always one for whoever comes next. A replica counts for itself.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use scrip_token::QualifiedName;
 
 use super::NotRevoked;
@@ -36,7 +37,7 @@ impl Places {
     /// # Errors
     /// [`NotRevoked::TooMany`], [`NotRevoked::Busy`] where the others have left none.
     pub(super) fn take(&self, caller: &QualifiedName) -> Result<Place, NotRevoked> {
-        let mut taken = self.lock();
+        let mut taken = self.0.lock();
         let left = MOST - taken.all;
         let own = taken.own.get(caller).copied().unwrap_or_default();
         if left == 0 {
@@ -49,16 +50,11 @@ impl Places {
         taken.own.insert(caller.clone(), own + 1);
         Ok(Place { of: caller.clone(), places: self.clone() })
     }
-
-    /// Nothing panics while it is held; a poisoned lock would still hold what it should.
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
+        let mut taken = self.places.0.lock();
         taken.all -= 1;
         match taken.own.get_mut(&self.of) {
             Some(own) if *own > 1 => *own -= 1,
@@ -138,7 +134,7 @@ mod tests {
         }
         drop(held);
         assert_eq!(fill(&places, "one").len(), MOST / 2, "all were given back");
-        let taken = places.lock();
+        let taken = places.0.lock();
         assert!(taken.own.is_empty() && taken.all == 0, "nobody is remembered");
     }
 

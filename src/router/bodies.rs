@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::RequestExt;
 use axum::body::{Body, Bytes, HttpBody};
@@ -13,6 +13,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Arrival;
@@ -83,7 +84,7 @@ impl Bodies {
     /// receiver ends when this one has to make room for others.
     fn wait_for(&self, place: IpAddr, bytes: u64) -> oneshot::Receiver<Infallible> {
         let (cut, is_cut) = oneshot::channel();
-        let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaited = self.0.lock();
         awaited.retain(|body| !body.cut.is_closed());
         awaited.push_back(Awaited { place, bytes: bytes.max(LEAST), cut });
         make_room(&mut awaited, OF_PLACE, |body| body.place == place);

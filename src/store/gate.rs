@@ -1,5 +1,6 @@
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Lets in one at a time, in the order of arrival; those in a hurry go before all others who wait.
@@ -28,7 +29,7 @@ impl Gate {
     pub(super) async fn enter(&self, pace: Pace) -> Turn {
         let (next, turn) = oneshot::channel();
         {
-            let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.0.lock();
             if !queue.taken {
                 queue.taken = true;
                 return Turn(self.clone());
@@ -46,7 +47,7 @@ impl Gate {
 impl Drop for Turn {
     fn drop(&mut self) {
         let next = {
-            let mut queue = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.0.0.lock();
             let next = loop {
                 match queue.hurried.pop_front().or_else(|| queue.ordinary.pop_front()) {
                     Some(gone) if gone.is_closed() => {}
@@ -113,6 +114,6 @@ mod tests {
             // `sent` was given the turn and never came to take it.
         }
         assert!(poll(last.as_mut()).is_ready());
-        assert!(!gate.0.lock().unwrap().taken);
+        assert!(!gate.0.lock().taken);
     }
 }

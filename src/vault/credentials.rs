@@ -1,11 +1,12 @@
 //! Proves master credentials held in Vault, out of keyed digests in memory.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use ring::hmac;
 use scrip_token::QualifiedName;
 use secrecy::{ExposeSecret, SecretString};
@@ -96,7 +97,7 @@ impl MasterCredentials {
             return Proof::Away;
         }
         let asked = clock::monotonic();
-        let refresh = shared.digests().refresh(client, asked);
+        let refresh = shared.digests.lock().refresh(client, asked);
         let is_spent = matches!(refresh, Refresh::Spent);
         let over = match self.running(client, refresh, now) {
             // The sender never sends: that it is gone is the news.
@@ -110,7 +111,7 @@ impl MasterCredentials {
         // By how long it took and not by when it was over: one may have been under way already, of this
         // client's, or of whoever is nobody too.
         let in_time = |entry: &Entry| entry.took.is_some_and(|took| asked + took <= deadline);
-        let digests = shared.digests();
+        let digests = shared.digests.lock();
         let settled = digests.entry(client).is_some_and(|entry| entry.settled && in_time(entry));
         if over && settled && !away { Proof::Bad } else { Proof::Away }
     }
@@ -131,7 +132,7 @@ impl MasterCredentials {
     pub async fn refresh(&self, clients: impl IntoIterator<Item = QualifiedName>, now: u64) {
         stream::iter(clients)
             .for_each_concurrent(PARALLEL, async |client| {
-                let refresh = self.0.digests().begin(&client, clock::monotonic());
+                let refresh = self.0.digests.lock().begin(&client, clock::monotonic());
                 if let Some(mut running) = self.running(&client, refresh, now) {
                     // Closed when it is over, which `changed` calls an error.
                     let _ = running.changed().await;
@@ -143,7 +144,7 @@ impl MasterCredentials {
     /// What Vault last said of a client's versions; `None` where it was not asked yet.
     #[must_use]
     pub fn versions(&self, client: &QualifiedName) -> Option<Versions> {
-        self.0.digests().entry(client).map(|entry| entry.versions.clone())
+        self.0.digests.lock().entry(client).map(|entry| entry.versions.clone())
     }
 
     /// Whether Vault is away, so that every failed proof is [`Proof::Away`], other sources'
@@ -199,7 +200,7 @@ impl Shared {
         now: u64,
         within: Duration,
     ) -> Option<VersionName> {
-        let digests = self.digests();
+        let digests = self.digests.lock();
         let entry = digests.entry(client)?;
         let age = clock::monotonic().saturating_duration_since(entry.answered?);
         if age > within {
@@ -211,12 +212,12 @@ impl Shared {
     /// Asks Vault what it has of `client`, and remembers.
     async fn load(&self, client: &QualifiedName, now: u64) {
         let asked = clock::monotonic();
-        let known = match self.digests().entry(client) {
+        let known = match self.digests.lock().entry(client) {
             Some(entry) => entry.digests.clone(),
             None => Vec::new(),
         };
         let read = self.read(client, known, now).await;
-        let mut digests = self.digests();
+        let mut digests = self.digests.lock();
         let Some(entry) = digests.entry_mut(client) else { return };
         entry.took = Some(asked.elapsed());
         match read {
@@ -299,10 +300,5 @@ impl Shared {
         let mut digest = Digest::default();
         digest.copy_from_slice(tag.as_ref());
         digest
-    }
-
-    fn digests(&self) -> MutexGuard<'_, Digests> {
-        // Nothing that runs under the lock leaves it half done.
-        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
