@@ -23,7 +23,7 @@ use crate::audit::Journal;
 use crate::bootstrap::{self, BootstrapError};
 use crate::caller::Register;
 use crate::config::Config;
-use crate::deny::audience::{KEPT, Stage};
+use crate::deny::audience::{Broadcast, KEPT};
 use crate::deny::heartbeat::Pulse;
 use crate::deny::snapshot::Snapshots;
 use crate::deny::stream::publish;
@@ -180,7 +180,7 @@ impl Service {
         };
         let deny = DenyList::new(config.issuer.clone(), signer.clone(), witness, (&row).into());
         epoch::resume(&store, &deny, &witnesses).await.map_err(BootstrapError::from)?;
-        let (stage, audience) = Stage::new(places(), deny.follow().borrow().clone());
+        let (broadcast, audience) = Broadcast::new(places(), deny.follow().borrow().clone());
         let deny = Arc::new(deny);
         let (register, reading) = Register::start(store.clone(), Lane::Minting);
         let (reserved_register, reading_reserved) = Register::start(store.clone(), Lane::Reserved);
@@ -246,7 +246,7 @@ impl Service {
         let publishing = tasks.spawn(publish(
             app.store.clone(),
             app.deny.clone(),
-            stage,
+            broadcast,
             beats,
             app.config.heartbeat,
             app.shutdown.clone(),

@@ -29,70 +29,70 @@ pub struct Frame {
 }
 
 /// The half that publishes. Without it, all who follow are at the end.
-pub struct Stage {
-    hall: Arc<Hall>,
+pub struct Broadcast {
+    shared: Arc<Shared>,
     published: watch::Sender<u64>,
 }
 
 /// The half that lets followers in.
 #[derive(Clone)]
 pub struct Audience {
-    hall: Arc<Hall>,
+    shared: Arc<Shared>,
     published: watch::Receiver<u64>,
 }
 
-/// One follower's place.
-pub struct Seat {
-    hall: Arc<Hall>,
+/// One follower: a place in the ring.
+pub struct Follower {
+    shared: Arc<Shared>,
     published: watch::Receiver<u64>,
-    /// How many frames of all that there ever were it has had or does not want.
+    /// How many frames it has had or does not want, of all that there ever were.
     taken: u64,
 }
 
-struct Hall {
+struct Shared {
     places: usize,
-    inside: Mutex<Inside>,
+    ring: Mutex<Ring>,
 }
 
-struct Inside {
+struct Ring {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
     published: u64,
     position: Position,
-    seats: usize,
+    followers: usize,
 }
 
-impl Stage {
+impl Broadcast {
     /// Both halves: so many places, and `position` published so far.
     #[must_use]
     pub fn new(places: usize, position: Position) -> (Self, Audience) {
         let frames = VecDeque::new();
-        let inside = Inside { frames, bytes: 0, published: 0, position, seats: 0 };
-        let hall = Arc::new(Hall { places, inside: Mutex::new(inside) });
+        let ring = Ring { frames, bytes: 0, published: 0, position, followers: 0 };
+        let shared = Arc::new(Shared { places, ring: Mutex::new(ring) });
         let (sender, published) = watch::channel(0);
-        (Self { hall: hall.clone(), published: sender }, Audience { hall, published })
+        (Self { shared: shared.clone(), published: sender }, Audience { shared, published })
     }
 
     /// How many follow.
     #[must_use]
     pub fn size(&self) -> u32 {
-        u32::try_from(self.hall.inside.lock().seats).unwrap_or(u32::MAX)
+        u32::try_from(self.shared.ring.lock().followers).unwrap_or(u32::MAX)
     }
 
     /// Sends a frame to all who follow.
     pub fn publish(&self, frame: Frame) {
-        let mut inside = self.hall.inside.lock();
-        inside.bytes += frame.bytes.len();
-        inside.position.clone_from(&frame.position);
-        inside.frames.push_back(Arc::new(frame));
-        while inside.bytes > KEPT && inside.frames.len() > 1 {
-            let oldest = inside.frames.pop_front().map_or(0, |frame| frame.bytes.len());
-            inside.bytes -= oldest;
+        let mut ring = self.shared.ring.lock();
+        ring.bytes += frame.bytes.len();
+        ring.position.clone_from(&frame.position);
+        ring.frames.push_back(Arc::new(frame));
+        while ring.bytes > KEPT && ring.frames.len() > 1 {
+            let oldest = ring.frames.pop_front().map_or(0, |frame| frame.bytes.len());
+            ring.bytes -= oldest;
         }
-        inside.published += 1;
-        let published = inside.published;
-        metrics::gauge!("scrip_feed_kept_bytes").set(inside.bytes as f64);
-        drop(inside);
+        ring.published += 1;
+        let published = ring.published;
+        metrics::gauge!("scrip_feed_kept_bytes").set(ring.bytes as f64);
+        drop(ring);
         self.published.send_replace(published);
     }
 }
@@ -100,25 +100,25 @@ impl Stage {
 impl Audience {
     /// A place, which receives what is published from now on; `None` where all are taken.
     #[must_use]
-    pub fn join(&self) -> Option<Seat> {
-        let mut inside = self.hall.inside.lock();
-        if inside.seats == self.hall.places {
+    pub fn join(&self) -> Option<Follower> {
+        let mut ring = self.shared.ring.lock();
+        if ring.followers == self.shared.places {
             return None;
         }
-        inside.seats += 1;
-        metrics::gauge!("scrip_followers").set(inside.seats as f64);
-        let taken = inside.published;
-        drop(inside);
-        Some(Seat { hall: self.hall.clone(), published: self.published.clone(), taken })
+        ring.followers += 1;
+        metrics::gauge!("scrip_followers").set(ring.followers as f64);
+        let taken = ring.published;
+        drop(ring);
+        Some(Follower { shared: self.shared.clone(), published: self.published.clone(), taken })
     }
 }
 
-impl Seat {
+impl Follower {
     /// Passes over what has been published; says where that got to. What follows is received.
     pub fn skip(&mut self) -> Position {
-        let inside = self.hall.inside.lock();
-        self.taken = inside.published;
-        inside.position.clone()
+        let ring = self.shared.ring.lock();
+        self.taken = ring.published;
+        ring.position.clone()
     }
 
     /// The next frame; `None` where this follower has fallen out of the ring, or nobody publishes
@@ -127,22 +127,22 @@ impl Seat {
         while *self.published.borrow_and_update() <= self.taken {
             self.published.changed().await.ok()?;
         }
-        let inside = self.hall.inside.lock();
-        let behind = usize::try_from(inside.published - self.taken).unwrap_or(usize::MAX);
-        let Some(place) = inside.frames.len().checked_sub(behind) else {
+        let ring = self.shared.ring.lock();
+        let behind = usize::try_from(ring.published - self.taken).unwrap_or(usize::MAX);
+        let Some(place) = ring.frames.len().checked_sub(behind) else {
             metrics::counter!("scrip_feed_cut_total").increment(1);
             return None;
         };
         self.taken += 1;
-        inside.frames.get(place).cloned()
+        ring.frames.get(place).cloned()
     }
 }
 
-impl Drop for Seat {
+impl Drop for Follower {
     fn drop(&mut self) {
-        let mut inside = self.hall.inside.lock();
-        inside.seats -= 1;
-        metrics::gauge!("scrip_followers").set(inside.seats as f64);
+        let mut ring = self.shared.ring.lock();
+        ring.followers -= 1;
+        metrics::gauge!("scrip_followers").set(ring.followers as f64);
     }
 }
 
@@ -165,14 +165,14 @@ mod tests {
     #[tokio::test]
     async fn n87_whoever_does_not_drain_is_cut_and_nobody_waits_for_it() {
         const SIZE: usize = 1 << 20;
-        let (stage, audience) = Stage::new(2, position(0));
+        let (broadcast, audience) = Broadcast::new(2, position(0));
         let (mut idle, mut busy) = (audience.join().unwrap(), audience.join().unwrap());
         assert!(audience.join().is_none(), "both places are taken");
         let many = 10 * (KEPT / SIZE) as i64;
         for seq in 1..=many {
-            stage.publish(frame(seq, SIZE));
+            broadcast.publish(frame(seq, SIZE));
             assert_eq!(busy.next().await.unwrap().position.seq, seq);
-            assert!(stage.hall.inside.lock().bytes <= KEPT);
+            assert!(broadcast.shared.ring.lock().bytes <= KEPT);
         }
         assert!(busy.next().now_or_never().is_none(), "there is no more");
         assert!(idle.next().await.is_none(), "cut");
@@ -181,9 +181,9 @@ mod tests {
         // It resumes in a place of its own, from where the ring is now.
         let mut resumed = audience.join().unwrap();
         assert_eq!(resumed.skip(), position(many));
-        stage.publish(frame(many + 1, 3 * KEPT));
+        broadcast.publish(frame(many + 1, 3 * KEPT));
         assert_eq!(resumed.next().await.unwrap().position.seq, many + 1, "larger than the ring");
-        drop(stage);
+        drop(broadcast);
         assert!(resumed.next().await.is_none(), "nobody publishes any more");
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::audience::{Frame, Stage};
+use super::audience::{Broadcast, Frame};
 use super::heartbeat::{Beat, Dated};
 use super::{DenyList, Position, PublishError, epoch};
 use crate::clock;
@@ -75,7 +75,7 @@ impl Frame {
 pub async fn publish(
     store: Store,
     list: Arc<DenyList>,
-    stage: Stage,
+    broadcast: Broadcast,
     pulse: watch::Sender<Option<Beat>>,
     every: u64,
     shutdown: CancellationToken,
@@ -84,8 +84,15 @@ pub async fn publish(
     let (due, dated) = watch::channel(None);
     let (pushed, others) = watch::channel(());
     let sent = list.follow().borrow().clone();
-    let publisher =
-        Publisher { store: store.clone(), list: list.clone(), stage, pulse, pushed, every, sent };
+    let publisher = Publisher {
+        store: store.clone(),
+        list: list.clone(),
+        broadcast,
+        pulse,
+        pushed,
+        every,
+        sent,
+    };
     let heartbeats = dated.clone();
     let publishing = async {
         tokio::select! {
@@ -175,7 +182,7 @@ async fn listen(store: &Store, told: &watch::Sender<Option<Numbered>>) {
 struct Publisher {
     store: Store,
     list: Arc<DenyList>,
-    stage: Stage,
+    broadcast: Broadcast,
     pulse: watch::Sender<Option<Beat>>,
     /// Tells that others' batches were published.
     pushed: watch::Sender<()>,
@@ -240,7 +247,7 @@ impl Publisher {
                 // What another replica has revoked wakes those who wait here too.
                 self.list.announce(self.sent.clone().into());
                 let now = clock::monotonic();
-                paid = paid.max(now) + TICK + TICK_EACH * self.stage.size();
+                paid = paid.max(now) + TICK + TICK_EACH * self.broadcast.size();
                 sleep(paid.saturating_duration_since(now + AHEAD)).await;
             }
         }
@@ -255,7 +262,7 @@ impl Publisher {
     fn beat(&self, dated: Dated) {
         match dated.sign(&self.list, self.every, self.sent.clone()) {
             Ok(beat) => {
-                self.stage.publish(Frame::heartbeat(&beat));
+                self.broadcast.publish(Frame::heartbeat(&beat));
                 self.pulse.send_replace(Some(beat));
             }
             Err(error) => tracing::warn!(%error, "no heartbeat"),
@@ -282,7 +289,7 @@ impl Publisher {
     fn publish(&mut self, batches: &[deny_batches::Batch]) -> u64 {
         if let Some(frame) = Frame::batches(batches) {
             self.sent = frame.position.clone();
-            self.stage.publish(frame);
+            self.broadcast.publish(frame);
         }
         batches.len() as u64
     }

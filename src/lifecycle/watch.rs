@@ -68,7 +68,7 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), NotRevoked> {
         unused: i64::from(app.config.unused_days.get()) * DAY,
         places: app.config.most_addresses.into(),
     };
-    let views: Vec<View<'_>> = clients
+    let cases: Vec<Case<'_>> = clients
         .iter()
         // Without its policy a client is neither warned nor is a warning lifted.
         .filter_map(|client| Some((client, policies.get(&client.policy)?)))
@@ -77,43 +77,43 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), NotRevoked> {
             let own: Vec<_> = own.map(|warning| (warning.kind.as_str(), warning.at)).collect();
             let past_due = own.iter().find(|(kind, _)| *kind == Warning::PastDue.as_str());
             let places = places.iter().find(|(id, _)| *id == client.id);
-            View {
+            Case {
                 client,
                 policy,
                 known: Known {
                     past_due_since: past_due.map(|(_, at)| *at),
                     places: places.map_or(0, |(_, places)| *places),
                 },
-                said: own.iter().map(|(kind, _)| *kind).collect(),
+                given: own.iter().map(|(kind, _)| *kind).collect(),
                 bounds,
             }
         })
         .collect();
 
-    let mut news = Vec::new();
-    let mut asks = Vec::new();
-    for (place, view) in views.iter().enumerate() {
-        match view.in_vault(app) {
-            Some((vault, name)) => match rotation::notice(app, vault, view.client, &name).await? {
-                Secret::AsRecorded if view.concerns_vault(now) => {
-                    asks.push((place, view, vault, name));
+    let mut settled = Vec::new();
+    let mut to_ask = Vec::new();
+    for (place, case) in cases.iter().enumerate() {
+        match case.in_vault(app) {
+            Some((vault, name)) => match rotation::notice(app, vault, case.client, &name).await? {
+                Secret::AsRecorded if case.concerns_vault(now) => {
+                    to_ask.push((place, case, vault, name));
                 }
-                Secret::AsRecorded => news.push(place),
+                Secret::AsRecorded => settled.push(place),
                 Secret::Replaced | Secret::Unknown => {}
             },
-            None => news.push(place),
+            None => settled.push(place),
         }
     }
     // What Vault refused before comes last, so that it keeps nobody waiting.
-    asks.sort_by_key(|(_, view, ..)| view.known.past_due_since.is_some());
+    to_ask.sort_by_key(|(_, case, ..)| case.known.past_due_since.is_some());
     let mut answers = Vec::new();
-    for (place, view, vault, name) in asks.into_iter().take(MOST_ASKED) {
+    for (place, case, vault, name) in to_ask.into_iter().take(MOST_ASKED) {
         answers.push(async move {
             // Once the process is to end, nothing more is begun.
             let secret = if app.shutdown.is_cancelled() {
                 Ok(Secret::Unknown)
             } else {
-                view.settle(app, vault, &name, now).await
+                case.settle(app, vault, &name, now).await
             };
             (place, secret)
         });
@@ -121,26 +121,27 @@ pub async fn review(app: &App, clients: Vec<Client>) -> Result<(), NotRevoked> {
     let mut answers = stream::iter(answers).buffer_unordered(PARALLEL);
     while let Some((place, secret)) = answers.next().await {
         if secret? == Secret::AsRecorded {
-            news.push(place);
+            settled.push(place);
         }
     }
     // Whoever locks several clients takes them in the order of the database.
-    news.sort_unstable();
-    let news = news.into_iter().map(|place| &views[place]);
-    let news: Vec<&View<'_>> = news.filter(|view| view.is_news(now)).collect();
-    Ok(say(app, &news).await?)
+    settled.sort_unstable();
+    let settled = settled.into_iter().map(|place| &cases[place]);
+    let changed: Vec<&Case<'_>> = settled.filter(|case| case.has_changed(now)).collect();
+    Ok(record(app, &changed).await?)
 }
 
 /// One client, and all that decides what is to be said of it.
-struct View<'p> {
+struct Case<'p> {
     client: &'p Client,
     policy: &'p Policy,
     known: Known,
-    said: Vec<&'p str>,
+    /// The warnings that stand.
+    given: Vec<&'p str>,
     bounds: Bounds,
 }
 
-impl View<'_> {
+impl Case<'_> {
     /// Where its secret lies, if that is Vault and the client may use it.
     fn in_vault<'a>(&self, app: &'a App) -> Option<(&'a MasterCredentials, QualifiedName)> {
         let vault = app.vault.as_ref().filter(|_| self.client.source == "vault")?;
@@ -150,7 +151,7 @@ impl View<'_> {
     /// Whether its secret is to be replaced, or something is about to be said of its age.
     fn concerns_vault(&self, now: i64) -> bool {
         let is_due = replaced_from(self.client, self.policy).is_some_and(|from| from <= now);
-        let is_new = |warning: &Warning| !self.said.contains(&warning.as_str());
+        let is_new = |warning: &Warning| !self.given.contains(&warning.as_str());
         let found = self.found(self.client, now);
         is_due || found.iter().any(|found| Warning::OF_AGE.contains(found) && is_new(found))
     }
@@ -165,10 +166,10 @@ impl View<'_> {
         rotation::settle(app, vault, self.client, name, self.policy, now).await
     }
 
-    fn is_news(&self, now: i64) -> bool {
+    fn has_changed(&self, now: i64) -> bool {
         let found = self.found(self.client, now);
-        let is_said = |warning: &Warning| self.said.contains(&warning.as_str());
-        Warning::ALL.iter().any(|warning| is_said(warning) != found.contains(warning))
+        let is_given = |warning: &Warning| self.given.contains(&warning.as_str());
+        Warning::ALL.iter().any(|warning| is_given(warning) != found.contains(warning))
             || self.client.refused.is_some() != found.contains(&Warning::Refused)
     }
 
@@ -185,24 +186,24 @@ impl View<'_> {
 
 /// Puts on record what has changed: raises warnings, with an event each, and lifts them, and notes
 /// whether the secret is refused from now on.
-async fn say(app: &App, news: &[&View<'_>]) -> Result<(), StoreError> {
-    if news.is_empty() {
+async fn record(app: &App, changed: &[&Case<'_>]) -> Result<(), StoreError> {
+    if changed.is_empty() {
         return Ok(());
     }
     let mut tx = app.store.begin(Lock::Admin).await?;
     let now_ms = tx.now_ms(clock::now_ms()).await?;
     let now = now_ms / 1000;
     let mut events = Vec::new();
-    for view in news {
-        let id = &view.client.id;
+    for case in changed {
+        let id = &case.client.id;
         let client = clients::update(&mut tx, id, &Change::default()).await?;
-        let Some(client) = client.filter(|client| view.is_of(client)) else { continue };
-        let found = view.found(&client, now);
+        let Some(client) = client.filter(|client| case.is_of(client)) else { continue };
+        let found = case.found(&client, now);
         for warning in Warning::ALL {
             let kind = warning.as_str();
-            match (view.said.contains(&kind), found.contains(&warning)) {
+            match (case.given.contains(&kind), found.contains(&warning)) {
                 (false, true) if client_warnings::raise(&mut tx, id, kind, now).await? => {
-                    let due = due(&client, Some(view.policy)).map(rfc3339);
+                    let due = due(&client, Some(case.policy)).map(rfc3339);
                     let event = Event::new("client.warn", "alert").tenant(&client.tenant);
                     let event = event.target(id).detail(&json!({"warning": kind, "due": due}));
                     events.push(event.at(now_ms));

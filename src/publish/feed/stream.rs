@@ -15,7 +15,7 @@ use super::{follower, read};
 use crate::app::App;
 use crate::caller::Admission;
 use crate::clock;
-use crate::deny::audience::{Frame, Seat};
+use crate::deny::audience::{Follower, Frame};
 use crate::error::{Failure, Problem};
 use crate::receipts::{AGAIN, Sighting};
 use crate::router::Arrival;
@@ -33,8 +33,8 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (reader, pass) = follower(&app, &headers, arrival).await?;
-    let seat = app.audience.join();
-    let seat = seat.ok_or_else(|| Problem(Failure::unavailable("too many followers", 30)))?;
+    let place = app.audience.join();
+    let place = place.ok_or_else(|| Problem(Failure::unavailable("too many followers", 30)))?;
     let every = app.config.heartbeat;
     let seen = clock::monotonic();
     let beat = app.pulse.after(seen, &app.store, &app.deny, every).await?;
@@ -44,7 +44,7 @@ pub async fn stream(
     };
     let opening = Some(Frame::heartbeat(&beat).bytes);
     let admission = app.admissions.admit(pass);
-    let following = Following { app, reader, admission, seen, opening, behind: true, sent, seat };
+    let following = Following { app, reader, admission, seen, opening, behind: true, sent, place };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -66,7 +66,7 @@ struct Following {
     behind: bool,
     /// Epoch and number of the last batch that it has.
     sent: (String, i64),
-    seat: Seat,
+    place: Follower,
 }
 
 enum Event {
@@ -90,8 +90,8 @@ impl Following {
             return Some(Event::Next(heartbeat));
         }
         while self.behind {
-            // What is published while the database is read waits in the seat, and nothing else does.
-            let published = self.seat.skip();
+            // What is published while the database is read waits in its place, and nothing else does.
+            let published = self.place.skip();
             // Boxed, so that it takes memory only while a follower reads.
             let mut batches = match Box::pin(read(&self.app.store, &self.sent.0, self.sent.1)).await
             {
@@ -119,7 +119,7 @@ impl Following {
             let frame = tokio::select! {
                 biased;
                 () = self.admission.over() => return None,
-                frame = self.seat.next() => frame?,
+                frame = self.place.next() => frame?,
             };
             if frame.position.epoch != self.sent.0 {
                 return Some(Event::Last(Frame::reset("epoch")));
