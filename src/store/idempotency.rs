@@ -58,6 +58,9 @@ pub async fn find_many(
     keys: &[(&str, &str)],
 ) -> Result<Vec<Used>, StoreError> {
     let mut found = Vec::new();
+    if keys.is_empty() {
+        return Ok(found);
+    }
     match from.conn() {
         Conn::Postgres(c) => {
             let (callers, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
@@ -101,6 +104,9 @@ pub async fn insert(tx: &mut Tx, used: &Used) -> Result<bool, StoreError> {
 /// # Errors
 /// As any statement.
 pub async fn insert_many(tx: &mut Tx, used: &[Used]) -> Result<Vec<bool>, StoreError> {
+    if used.is_empty() {
+        return Ok(Vec::new());
+    }
     // Two groups that share keys take them in one order, and do not deadlock.
     let mut in_order: Vec<&Used> = used.iter().collect();
     in_order.sort_by(|a, b| a.name().cmp(&b.name()));
