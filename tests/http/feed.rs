@@ -276,6 +276,7 @@ async fn a_stream_ends_for_whoever_may_not_follow_any_more() {
         let token = api.token(&client).await;
         let by_token = api.request(Method::GET, "/v1/deny/stream").bearer_auth(&token.jwt);
         for (by, request) in [("secret", by_secret), ("token", by_token)] {
+            let request = request.timeout(Duration::from_secs(120));
             let mut stream = Events::of(request.send().await.unwrap());
             assert_eq!(stream.next().await.name, "heartbeat", "{name} by its {by}");
             streams.push((name, by, token.jti.clone(), stream));
@@ -447,11 +448,16 @@ impl Events {
         }
     }
 
-    /// Whether it ends within so many seconds.
+    /// Whether the service ends it within so many seconds.
     async fn end(mut self, seconds: u64) -> Result<(), &'static str> {
-        let end = async { while let Some(Ok(_)) = self.body.next().await {} };
+        let end = async {
+            while let Some(more) = self.body.next().await {
+                more.map_err(|_| "it broke off")?;
+            }
+            Ok(())
+        };
         let end = tokio::time::timeout(Duration::from_secs(seconds), end).await;
-        end.map_err(|_| "it goes on")
+        end.unwrap_or(Err("it goes on"))
     }
 
     pub(super) async fn named(&mut self, name: &str) -> Event {
