@@ -209,6 +209,7 @@ impl DenyList {
         let mut session = store.read_reserved().await?;
         let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
         let found = Testimony::read(&mut session, now).await?.ok_or(PublishError::NotSetUp)?;
+        self.signer.withdraw(&found.revoked);
         self.keys.fetch_max(found.keys, Ordering::AcqRel);
         // The disk may take its time: others can have the connection.
         drop(session);

@@ -166,6 +166,7 @@ impl Service {
             all
         });
         let witness = Witness::new(place, known.unwrap_or(found));
+        signer.withdraw(&witness.known().revoked);
         drop(session);
         // The first random draw of a process can take milliseconds, which no request should pay
         // for.

@@ -8,7 +8,7 @@ mod publish;
 pub mod root;
 pub mod rotation;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,7 +52,14 @@ pub enum SignerError {
 /// The private keys that this replica has.
 pub struct Signer {
     home: Files,
-    keys: ArcSwap<HashMap<String, Arc<SigningKey>>>,
+    keys: ArcSwap<Keys>,
+}
+
+#[derive(Clone, Default)]
+struct Keys {
+    loaded: HashMap<String, Arc<SigningKey>>,
+    /// Never loaded again.
+    withdrawn: BTreeSet<String>,
 }
 
 impl Signer {
@@ -78,17 +85,17 @@ impl Signer {
         let (needed, retired): (Vec<_>, Vec<_>) =
             keys.iter().partition(|key| key.state(now) != State::Retired);
         let mut missing = Ok(());
-        for key in needed.into_iter().filter(|key| !self.has(&key.jwk.kid)) {
+        let keys = self.keys.load();
+        let is_here = |kid| keys.loaded.contains_key(kid) || keys.withdrawn.contains(kid);
+        for key in needed.into_iter().filter(|key| !is_here(&key.jwk.kid)) {
             match self.home.read(&key.jwk.kid, key.jwk.alg) {
                 Ok(private) => self.adopt(private),
                 Err(error) => missing = missing.and(Err(error)),
             }
         }
         // A loaded key without a row stays: it is just being made.
-        self.keys.rcu(|loaded| {
-            let mut loaded = HashMap::clone(loaded);
-            loaded.retain(|kid, _| !retired.iter().any(|key| key.jwk.kid == *kid));
-            loaded
+        self.change(|keys| {
+            keys.loaded.retain(|kid, _| !retired.iter().any(|key| key.jwk.kid == *kid));
         });
         missing
     }
@@ -96,25 +103,48 @@ impl Signer {
     /// Takes a key that was just made.
     pub fn adopt(&self, key: SigningKey) {
         let key = Arc::new(key);
-        self.keys.rcu(|loaded| {
-            let mut loaded = HashMap::clone(loaded);
-            loaded.insert(key.kid().to_owned(), key.clone());
-            loaded
+        self.change(|keys| {
+            if !keys.withdrawn.contains(key.kid()) {
+                keys.loaded.insert(key.kid().to_owned(), key.clone());
+            }
+        });
+    }
+
+    /// Keys that are known to be revoked sign nothing more, whatever the database says: after a failover
+    /// it may be one that has not heard of it.
+    pub fn withdraw(&self, revoked: &BTreeSet<String>) {
+        if revoked.is_subset(&self.keys.load().withdrawn) {
+            return;
+        }
+        self.change(|keys| {
+            keys.withdrawn.extend(revoked.iter().cloned());
+            keys.loaded.retain(|kid, _| !revoked.contains(kid));
+        });
+    }
+
+    fn change(&self, change: impl Fn(&mut Keys)) {
+        self.keys.rcu(|keys| {
+            let mut keys = Keys::clone(keys);
+            change(&mut keys);
+            keys
         });
     }
 
     /// Whether the private half is here.
     #[must_use]
     pub fn has(&self, kid: &str) -> bool {
-        self.keys.load().contains_key(kid)
+        self.keys.load().loaded.contains_key(kid)
     }
 
-    /// Whether the key `kid` made this signature over `message`; `None` where the key is not here, for
-    /// example because another replica has just made it.
+    /// Whether the key `kid` made this signature over `message`, and still may; `None` where the key is
+    /// not here, for example because another replica has just made it.
     #[must_use]
     pub fn has_signed(&self, kid: &str, message: &[u8], signature: &[u8]) -> Option<bool> {
-        let key = self.keys.load().get(kid).cloned()?;
-        let key = VerifyingKey::new(key.public());
+        let keys = self.keys.load();
+        if keys.withdrawn.contains(kid) {
+            return Some(false);
+        }
+        let key = VerifyingKey::new(keys.loaded.get(kid)?.public());
         Some(key.is_ok_and(|key| key.verify(message, signature)))
     }
 
@@ -147,7 +177,7 @@ impl Signer {
 
     fn sign_as(&self, typ: Typ, kid: &str, payload: &[u8]) -> Result<String, SignerError> {
         let keys = self.keys.load();
-        let key = keys.get(kid).ok_or_else(|| SignerError::NoKey(kid.to_owned()))?;
+        let key = keys.loaded.get(kid).ok_or_else(|| SignerError::NoKey(kid.to_owned()))?;
         Ok(key.sign(typ, payload)?)
     }
 }
@@ -224,5 +254,34 @@ mod tests {
         assert!(signer.has(old.kid()) && signer.has(&new_kid));
         signer.load(&[row(Some(10))], 10).unwrap();
         assert!(!signer.has(old.kid()) && signer.has(&new_kid));
+    }
+    #[test]
+    fn a_withdrawn_key_signs_nothing_more_whatever_the_rows_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::open(folder.path()).unwrap();
+        let (key, pkcs8) = generate(Alg::EdDSA).unwrap();
+        signer.home().write(key.kid(), &pkcs8).unwrap();
+        let active = Key {
+            jwk: key.public().clone(),
+            purpose: Purpose::Feed,
+            published: 0,
+            active_from: Some(0),
+            retire_at: None,
+            revoked_at: None,
+        };
+        let sign = || signer.sign_object(Typ::Keys, key.kid(), b"{}");
+        signer.load(std::slice::from_ref(&active), 10).unwrap();
+        let jws = sign().unwrap();
+        let (message, signature) = jws.rsplit_once('.').unwrap();
+        let signature = scrip_token::compact::from_base64url(signature).unwrap();
+        let has_signed = || signer.has_signed(key.kid(), message.as_bytes(), &signature);
+        assert_eq!(has_signed(), Some(true));
+
+        signer.withdraw(&[key.kid().to_owned()].into());
+        for _ in 0..2 {
+            assert!(matches!(sign(), Err(SignerError::NoKey(_))));
+            assert_eq!(has_signed(), Some(false));
+            signer.load(std::slice::from_ref(&active), 10).unwrap();
+        }
     }
 }

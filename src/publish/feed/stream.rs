@@ -57,9 +57,9 @@ pub async fn stream(
 struct Following {
     app: Arc<App>,
     reader: Sighting,
-    admission: Admission,
     /// When that was noted last.
     seen: Instant,
+    admission: Admission,
     /// The heartbeat that comes first.
     opening: Option<Bytes>,
     /// Whether it may lack batches that everybody else has been sent.
