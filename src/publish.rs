@@ -74,11 +74,22 @@ impl Jwks {
     /// # Errors
     /// [`StoreError`].
     pub async fn read(session: &mut impl Session) -> Result<Self, StoreError> {
+        Self::read_with_keys(session).await.map(|(set, ..)| set)
+    }
+
+    /// The same, with all keys, and the time (seconds) that it is of.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_with_keys(
+        session: &mut impl Session,
+    ) -> Result<(Self, Vec<Key>, u64), StoreError> {
         // The version first: a key that is revoked in between makes the set newer than it says.
         let row = installation::read(session).await?;
         let version = row.map_or(0, |row| row.keys_version);
         let now = clock::seconds(store::now_ms(session, clock::now_ms()).await?);
-        Ok(Self { version, json: render(&signer::keys(session).await?, now)?.into() })
+        let keys = signer::keys(session).await?;
+        Ok((Self { version, json: render(&keys, now)?.into() }, keys, now))
     }
 }
 

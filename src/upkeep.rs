@@ -137,9 +137,8 @@ fn log(done: Result<(), impl Display>) {
 async fn look_at_keys(app: &App) -> Result<(), PublishError> {
     let mut session = app.store.read().await?;
     // What is served while the database is away is this old at most, whether anybody asks or not.
-    app.last_jwks.store(Some(Arc::new(Jwks::read(&mut session).await?)));
-    let keys = signer::keys(&mut session).await?;
-    let now = clock::seconds(store::now_ms(&mut session, clock::now_ms()).await?);
+    let (jwks, keys, now) = Jwks::read_with_keys(&mut session).await?;
+    app.last_jwks.store(Some(Arc::new(jwks)));
     app.signer.load(&keys, now).map_err(signer::SignerError::from)?;
     let published = [Purpose::Root, Purpose::Feed, Purpose::Token]
         .map(|purpose| signer::published_jwks(&keys, purpose, now).count());

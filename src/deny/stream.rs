@@ -94,31 +94,15 @@ pub async fn publish(
         sent,
     };
     let heartbeats = dated.clone();
-    let publishing = async {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = publisher.run(committed, dated) => {}
-        }
+    let work = async {
+        tokio::join!(
+            publisher.run(committed, dated),
+            beat(&store, &list, every, &due),
+            listen(&store, &told),
+            attest(&store, &list, heartbeats, others),
+        )
     };
-    let beating = async {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = beat(&store, &list, every, &due) => {}
-        }
-    };
-    let listening = async {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = listen(&store, &told) => {}
-        }
-    };
-    let attesting = async {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = attest(&store, &list, heartbeats, others) => {}
-        }
-    };
-    tokio::join!(publishing, beating, listening, attesting);
+    shutdown.run_until_cancelled(Box::pin(work)).await;
 }
 
 /// Dates a heartbeat every so many seconds. That takes a commit, for which no batch waits.

@@ -111,16 +111,19 @@ async fn on_postgres_a_revocation_that_pauses_is_ended() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
+/// Notes its turn in `order`.
+async fn enter(store: &Fresh, lock: Lock, order: &Mutex<Vec<Lock>>) {
+    let tx = store.begin(lock).await.unwrap();
+    order.lock().unwrap().push(lock);
+    tx.commit().await.unwrap();
+}
+
 #[tokio::test]
 async fn on_sqlite_a_revocation_goes_before_the_mints_that_wait() {
     let store = Fresh::sqlite().await;
     let inside = store.begin(Lock::Mint).await.unwrap();
     let order = Mutex::new(Vec::new());
-    let enter = async |lock| {
-        let tx = store.begin(lock).await.unwrap();
-        order.lock().unwrap().push(lock);
-        tx.commit().await.unwrap();
-    };
+    let enter = |lock| enter(&store, lock, &order);
     tokio::join!(
         biased;
         enter(Lock::Mint),
@@ -137,11 +140,7 @@ async fn n114_on_sqlite_operators_who_wait_leave_the_others_their_turn() {
     let store = Fresh::sqlite().await;
     let inside = store.begin(Lock::Mint).await.unwrap();
     let order = Mutex::new(Vec::new());
-    let enter = async |lock| {
-        let tx = store.begin(lock).await.unwrap();
-        order.lock().unwrap().push(lock);
-        tx.commit().await.unwrap();
-    };
+    let enter = |lock| enter(&store, lock, &order);
     tokio::join!(
         biased;
         join_all((0..6).map(|_| enter(Lock::Operator))),
